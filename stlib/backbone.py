@@ -1,0 +1,255 @@
+"""Any Hugging Face encoder behind one face: token ids in, token states out.
+
+What differs between families is read off the model itself rather than listed by name: which inputs its forward
+names, how many positions it has, whether it attends in both directions, and which part of it encodes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+ATTENTION = ("auto", "bidirectional", "causal")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class Backbone(nn.Module):
+    """Token ids [B, T] -> token states [B, T, H].
+
+    Attributes:
+        model: the Hugging Face model as it is saved.
+        width: H, from the config.
+        positions: how many tokens fit, or `None` where positions are relative.
+        pad_id: the token id that stands in padded cells.
+        causal: true where a token sees only what stands before it.
+    """
+
+    def __init__(self, model: nn.Module, pad_id: int) -> None:
+        super().__init__()
+        self.model = model
+        self.pad_id = pad_id
+        self.width: int = self.config.hidden_size
+        self.positions = _usable_positions(self.encoder)
+        # transformers 5 swallows what it does not know in **kwargs, so only what the forward names is passed
+        self.accepts = set(inspect.signature(self.encoder.forward).parameters)
+        self.causal = _is_causal(self)
+
+    @property
+    def config(self) -> Any:
+        return self.model.config
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The part that encodes: of BART, `last_hidden_state` would be the decoder's."""
+        return self.model.get_encoder() if self.config.is_encoder_decoder else self.model
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.model.parameters()).dtype
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """[B, T], [B, T] -> [B, T, H], in the weights' type. States of masked cells mean nothing."""
+        if attention_mask is None:
+            states: Tensor = self._run(input_ids, None)
+            return states
+        keep = attention_mask != 0
+        # Families with absolute positions count from the left edge, so the tokens of a row are moved there first.
+        order = (~keep).to(torch.uint8).argsort(dim=1, stable=True)
+        ids = input_ids.gather(1, order).masked_fill(~keep.gather(1, order), self.pad_id)
+        states = self._run(ids, keep.gather(1, order).long())
+        back = order.argsort(dim=1).unsqueeze(-1).expand_as(states)
+        return states.gather(1, back)
+
+    def _run(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+        inputs: dict[str, Any] = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if "use_cache" in self.accepts:
+            inputs["use_cache"] = False
+        states: Tensor = self.encoder(**inputs).last_hidden_state
+        return states
+
+
+def load_backbone(
+    folder: Path, *, pad_id: int | None, attention: str = "auto", dtype: str = "float32", declares_mean: bool = False
+) -> Backbone:
+    """Load the model in `folder`, without remote code, and prove that it attends in the direction asked for.
+
+    Args:
+        folder: holds config.json and weights in the Hugging Face layout.
+        pad_id: the tokenizer's padding id; the config's is taken where the tokenizer has none.
+        attention: "auto" obeys `config.is_causal` where it is there; a decoder whose folder points to remote code
+            and declares mean pooling is bidirectional (stella); a decoder without remote code stays causal.
+        declares_mean: the folder's pooling is mean.
+
+    Raises:
+        ValueError: a folder that does not hold a whole, finite model that transformers knows; an `attention` that
+            the model cannot have, or that "auto" cannot tell.
+    """
+    from transformers import AutoConfig
+
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{folder} holds no config.json: not a model folder")
+    with _clear_errors(folder, "config.json"):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    if hasattr(config, "use_cache"):
+        config.use_cache = False
+    stated = getattr(config, "is_causal", None)
+    remote_code = bool(getattr(config, "auto_map", None))
+    causal = {"bidirectional": False, "causal": True}.get(attention, stated)
+    if causal is not None and (stated is not None or attention == "bidirectional"):
+        config.is_causal = causal  # must stand in the config object before the model is made: later, padding undoes it
+    model = _load_model(folder, config, DTYPES[dtype])
+    backbone = Backbone(model, _first_integer(pad_id, config.pad_token_id, config.eos_token_id))
+    if attention == "auto" and stated is None and backbone.causal and remote_code:
+        if not declares_mean:
+            raise ValueError(
+                f"{folder} holds a decoder that is meant to run with its own code, which is never run, and nothing in "
+                'it tells the direction of attention: say attention="bidirectional" or attention="causal"'
+            )
+        causal = False
+    if causal is not None and backbone.causal != causal:
+        backbone = _turn(backbone, causal, folder)
+    return backbone
+
+
+def _turn(backbone: Backbone, causal: bool, folder: Path) -> Backbone:
+    """Set the direction of attention and prove it."""
+    backbone.config.is_causal = causal
+    for module in backbone.modules():
+        if isinstance(getattr(module, "is_causal", None), bool):
+            module.is_causal = causal  # read by the kernels where no mask is built
+    turned = Backbone(backbone.model, backbone.pad_id)
+    if turned.causal != causal:
+        raise ValueError(
+            f'attention="{"causal" if causal else "bidirectional"}" is not available for {folder}: this '
+            f"{backbone.config.model_type} model attends {'causally' if turned.causal else 'in both directions'}"
+        )
+    return turned
+
+
+@torch.no_grad()
+def _is_causal(backbone: Backbone) -> bool:
+    """Whether the last token of a text leaves the state of its first unchanged, alone and in a padded batch.
+
+    Raises:
+        ValueError: the two disagree, so that a text's vector would depend on its batch mates.
+    """
+    training = backbone.model.training
+    backbone.model.eval()
+    # Three rows in one batch: a text, the same with another last token, and a longer one that forces padding.
+    spare = [token for token in range(3, 12) if token != backbone.pad_id]
+    short, changed, longer = spare[:4], [*spare[:3], spare[4]], spare[:6]
+    padding = [backbone.pad_id] * 2
+    batch = torch.tensor([short + padding, changed + padding, longer], device=next(backbone.model.parameters()).device)
+    mask = torch.tensor([[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 0, 0], [1] * 6], device=batch.device)
+    padded = backbone(batch, mask)[:2, 0].float()
+    alone = backbone(batch[:2, :4])[:, 0].float()
+    backbone.model.train(training)
+    answers = {bool((first - second).abs().max() <= 1e-6) for first, second in (padded, alone)}
+    if len(answers) > 1:
+        raise ValueError(f"this {backbone.config.model_type} model attends in another direction when padded than when alone")
+    return answers.pop()
+
+
+def _usable_positions(encoder: nn.Module) -> int | None:
+    """How many tokens fit: RoBERTa and its kin count positions from the padding id upwards, so some are lost."""
+    limit: int | None = getattr(encoder.config, "max_position_embeddings", None)
+    if limit is None or limit < 1:
+        return None
+    for name, module in encoder.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            limit = min(limit, int(module.num_embeddings) - int(module.padding_idx) - 1)
+    return limit
+
+
+def _load_model(folder: Path, config: Any, dtype: torch.dtype) -> nn.Module:
+    """The model with every weight of its encoder from the file, finite and of the right shape, in eval mode."""
+    from transformers import AutoModel, AutoModelForTextEncoding
+    from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES as TEXT_ENCODERS
+
+    # T5 has a class for its encoder alone, which reads whole checkpoints too; other families load whole.
+    encoder_only = TEXT_ENCODERS.get(config.model_type, "").endswith("EncoderModel")
+    loader = AutoModelForTextEncoding if encoder_only else AutoModel
+    with _clear_errors(folder, "weights"), _quiet():
+        model, report = loader.from_pretrained(
+            folder, config=config, dtype=dtype, output_loading_info=True, local_files_only=True,
+            trust_remote_code=False, weights_only=True,
+        )  # fmt: skip
+    _judge(model, report, folder)
+    return model.eval()
+
+
+def _judge(model: Any, report: dict[str, Any], folder: Path) -> None:
+    """Refuse what would be silently random or silently left out; an unused pooler or head may be missing or spare."""
+    encoder = model.get_encoder() if model.config.is_encoder_decoder else model
+    prefix = next((f"{name}." for name, module in model.named_modules() if module is encoder and name), "")
+    kept = {prefix + name.split(".")[0] for name, _ in encoder.named_children()} - {prefix + "pooler"}
+
+    def belongs(key: str) -> bool:
+        key = key.removeprefix(f"{model.base_model_prefix}.")
+        return any(key == name or key.startswith(f"{name}.") for name in kept) and not key.endswith("position_ids")
+
+    mismatched = [str(item[0] if isinstance(item, (tuple, list)) else item) for item in report["mismatched_keys"]]
+    faults = {
+        "weights of another shape than config.json says": sorted(mismatched),
+        "weights missing": sorted(filter(belongs, report["missing_keys"])),
+        "weights that config.json has no place for": sorted(filter(belongs, report["unexpected_keys"])),
+        "weights that are not finite": _not_finite(model),
+    }
+    found = [f"{what}: {', '.join(keys[:5])}{' …' if len(keys) > 5 else ''}" for what, keys in faults.items() if keys]
+    if found:
+        raise ValueError(f"{folder} does not hold a whole model; {'; '.join(found)}")
+    if any(key.startswith("pooler.") for key in report["missing_keys"]):
+        model.pooler = None  # never used here; kept, it would be saved with random weights
+    spare = sorted(key for key in report["unexpected_keys"] if not belongs(key) and not key.endswith("position_ids"))
+    if spare:
+        names = ", ".join(spare[:5]) + (" …" if len(spare) > 5 else "")
+        warnings.warn(f"{folder.name}: weights that the encoder does not use were left out: {names}", stacklevel=6)
+
+
+def _not_finite(model: nn.Module) -> list[str]:
+    # the sum is a quick test that never passes a NaN; only where it fails is each entry looked at
+    return [
+        name
+        for name, weight in model.named_parameters()
+        if not torch.isfinite(weight.detach().sum(dtype=torch.float64)) and not torch.isfinite(weight).all()
+    ]
+
+
+def _first_integer(*candidates: Any) -> int:
+    return next((value for value in candidates if isinstance(value, int)), 0)
+
+
+@contextlib.contextmanager
+def _clear_errors(folder: Path, what: str) -> Iterator[None]:
+    """Turn whatever a damaged file raises into one `ValueError` that names the folder and what was being read."""
+    try:
+        yield
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{folder}: cannot read its {what} ({reason})") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence transformers' progress bars and tables: what matters in them is judged and raised here."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+

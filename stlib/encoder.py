@@ -1,0 +1,608 @@
+"""`SentenceTransformer`, the model (pool, project, normalise over a backbone), and `SentenceEncoder`, its friendly helper."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import threading
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stlib import checkpoint
+from stlib.backbone import ATTENTION, DTYPES, Backbone, load_backbone
+from stlib.fast import FastBackbone
+from stlib.pooling import Pooling, pool, pooling_modes
+from stlib.projection import Projection, positive_integer
+
+TRUNCATION = ("warn", "error", "ignore")
+# Texts are turned into ids this many at a time: the tokenizer's own objects are fifty times as large as the ids.
+_TEXTS_AT_ONCE = 2048
+_BATCH_TOKENS = 2048
+
+
+class SentenceTransformer(nn.Module):
+    """Token ids in, one vector a text out: backbone, then pool, project and normalise, in that order.
+
+    The model is whole: it carries what saving and encoding need.
+
+    Attributes:
+        backbone: token ids [B, T] -> token states [B, T, H].
+        pooling: tuple of modes, concatenated.
+        projection: `nn.Sequential` of `Projection`, possibly empty.
+        normalize: scale each vector to unit length.
+        tokenizer, prompts, default_prompt_name, max_length: as `save_pretrained` writes them.
+        folder, source: where it was loaded from, and the name it was asked for by; `None` where built by hand.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        tokenizer: Any,
+        *,
+        pooling: Pooling = "mean",
+        projection: Sequence[Projection] = (),
+        normalize: bool = True,
+        max_length: int | None = None,
+        layout: checkpoint.Layout | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.tokenizer = tokenizer
+        self.pooling = pooling_modes(pooling)
+        self.projection = nn.Sequential(*projection)
+        self.normalize = normalize
+        self._layout = layout or checkpoint.Layout(transformer=Path())
+        self.prompts: dict[str, str] = dict(self._layout.prompts)
+        self.default_prompt_name = self._layout.default_prompt_name
+        self.include_prompt = self._layout.include_prompt
+        self.max_length = max_length or _default_limit(backbone, tokenizer)
+        self.folder: Path | None = None
+        self.source: str | None = None
+        width = backbone.width * len(self.pooling)
+        for part in self.projection:
+            if part.in_features != width:
+                raise ValueError(f"the projection takes {part.in_features} numbers, but {width} come in")
+            width = part.out_features
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | os.PathLike[str],
+        *,
+        pooling: Pooling | None = None,
+        output_dim: int | None = None,
+        normalize: bool = True,
+        attention: str = "auto",
+        dtype: str = "float32",
+        revision: str | None = None,
+    ) -> SentenceTransformer:
+        """Load a sentence-transformers folder or a plain Hugging Face one, in eval mode. No code in it is run.
+
+        Args:
+            name_or_path: a folder, or a name that is found in an installed package, the local hub cache or the hub.
+            pooling: a mode or a tuple of modes; `None` takes what the checkpoint declares, else mean.
+            output_dim: `None` takes what the checkpoint declares; a number takes its trained head of that size, or
+                builds an untrained projection, with a warning, where the checkpoint has no heads at all.
+            normalize: scale to unit length, whether or not the checkpoint has a Normalize module.
+            attention: "auto", "bidirectional" or "causal"; see `stlib.backbone.load_backbone`.
+            dtype: of the backbone: "float32" or "bfloat16". Pooling and projection are float32 in any case.
+            revision: of a model on the hub.
+
+        Raises:
+            ValueError: an argument outside what is allowed, or a folder that is damaged or not understood.
+            FileNotFoundError: no such model.
+        """
+        _check_choice("attention", attention, ATTENTION)
+        _check_choice("dtype", dtype, tuple(DTYPES))
+        modes = None if pooling is None else pooling_modes(pooling)
+        if output_dim is not None:
+            positive_integer("output_dim", output_dim)
+        folder = checkpoint.resolve(name_or_path, revision)
+        layout = checkpoint.read_layout(folder)
+        tokenizer = _load_tokenizer(layout)
+        declares_mean = layout.pooling == ("mean",)
+        backbone = load_backbone(
+            layout.transformer, pad_id=tokenizer.pad_token_id, attention=attention, dtype=dtype, declares_mean=declares_mean
+        )
+        modes = modes or layout.pooling or ("mean",)
+        parts = _choose_projection(layout, output_dim, backbone.width * len(modes), folder)
+        limit = min(filter(None, (layout.max_length, _default_limit(backbone, tokenizer))))
+        model = cls(backbone, tokenizer, pooling=modes, projection=parts, normalize=normalize, max_length=limit, layout=layout)
+        model.folder, model.source = folder, os.fspath(name_or_path)
+        return model.eval()
+
+    @property
+    def dimension(self) -> int:
+        """D, the length of a vector."""
+        return self.projection[-1].out_features if len(self.projection) else self.backbone.width * len(self.pooling)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Token ids [B, T] and mask [B, T] -> vectors [B, D] in float32. Differentiable; padded on either side."""
+        return self.head(self.backbone(input_ids, attention_mask), attention_mask)
+
+    def head(self, token_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Pool, project, normalise: [B, T, H], [B, T] -> [B, D] in float32."""
+        vectors = pool(token_states.float(), attention_mask, self.pooling)  # float32 from here, whatever the backbone
+        vectors = self.projection(vectors)
+        return functional.normalize(vectors, dim=-1) if self.normalize else vectors
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write a folder that sentence-transformers and `from_pretrained` load to the same vectors.
+
+        It is written beside and renamed: what stood there before stays until the new one is whole.
+
+        Raises:
+            ValueError: the folder is there and holds something else than a model.
+        """
+        layout = copy.copy(self._layout)
+        layout.pooling, layout.normalize, layout.max_length = self.pooling, self.normalize, self.max_length
+        layout.prompts, layout.default_prompt_name = self.prompts, self.default_prompt_name
+        layout.include_prompt = self.include_prompt
+
+        def write(fresh: Path) -> None:
+            config = self.backbone.config
+            if hasattr(config, "auto_map"):
+                del config.auto_map  # the saved model needs no code of its own, and must not ask others to run any
+            self.backbone.model.save_pretrained(fresh, safe_serialization=True)
+            tokenizer = _plain_tokenizer(self.tokenizer)
+            tokenizer.model_max_length = self.max_length
+            tokenizer.save_pretrained(fresh)
+            checkpoint.write_layout(fresh, layout, list(self.projection), self.backbone.width)
+
+        checkpoint.replace_folder(Path(folder), write)
+
+
+class SentenceEncoder:
+    """Sentences in, vectors out. Works in a scikit-learn `Pipeline`.
+
+    Args:
+        model: a name, a folder or a `SentenceTransformer`, whose own choices then hold.
+        pooling, output_dim, normalize, attention, dtype, revision: as in `SentenceTransformer.from_pretrained`.
+        device: "cpu", "cuda", …; `None` takes a GPU where there is one.
+        max_length: tokens a text, special ones included, 1 to the model's positions; `None` takes the checkpoint's.
+        truncation: of longer texts: "warn" once a call, "error" or "ignore".
+
+    Raises:
+        ValueError: any argument outside what is allowed; the message lists what is.
+        FileNotFoundError: no such model.
+
+    Example:
+        >>> encoder = SentenceEncoder()
+        >>> encoder.encode(["A dog barks.", "A hound is barking."]).shape
+        (2, 384)
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | SentenceTransformer = checkpoint.DEFAULT_MODEL,
+        *,
+        pooling: Pooling | None = None,
+        output_dim: int | None = None,
+        normalize: bool = True,
+        attention: str = "auto",
+        dtype: str = "float32",
+        revision: str | None = None,
+        device: str | torch.device | None = None,
+        max_length: int | None = None,
+        truncation: str = "warn",
+    ) -> None:
+        loading = {"pooling": pooling, "output_dim": output_dim, "normalize": normalize, "attention": attention,
+                   "dtype": dtype, "revision": revision}  # fmt: skip
+        self._params = {"model": model, **loading, "device": device, "max_length": max_length, "truncation": truncation}
+        _check_choice("truncation", truncation, TRUNCATION)
+        if max_length is not None:
+            positive_integer("max_length", max_length)
+        if isinstance(model, SentenceTransformer):
+            usual = {"pooling": None, "output_dim": None, "normalize": True, "attention": "auto", "dtype": "float32", "revision": None}
+            changed = [name for name, value in loading.items() if value != usual[name]]
+            if changed:
+                raise ValueError(f"{', '.join(changed)}: already decided by the SentenceTransformer given as model")
+            self.model = model
+        elif isinstance(model, (str, os.PathLike)):
+            self.model = SentenceTransformer.from_pretrained(model, **loading)  # type: ignore[arg-type]
+        else:
+            raise ValueError(f"model must be a name, a path or a SentenceTransformer, got {type(model).__name__}")
+        self.truncation = truncation
+        if device is None:
+            device = "cuda" if torch.cuda.is_available() else next(self.model.parameters()).device
+        self.model.to(device)
+        if max_length is not None:
+            self.max_length = max_length
+        self._lock = threading.Lock()
+        self._fast: FastBackbone | None = None
+        self._backend: Any = None
+
+    # -------------------------------------------------------------------------------------------- what it knows
+
+    @property
+    def tokenizer(self) -> Any:
+        """The Hugging Face tokenizer."""
+        return self.model.tokenizer
+
+    @property
+    def dimension(self) -> int:
+        """D, the length of a vector."""
+        return self.model.dimension
+
+    @property
+    def max_length(self) -> int:
+        """Tokens a text, special ones included. What is set here is what gets saved."""
+        return self.model.max_length
+
+    @max_length.setter
+    def max_length(self, value: int) -> None:
+        highest = self.model.backbone.positions
+        if positive_integer("max_length", value) > (highest or value):
+            raise ValueError(f"max_length={value} is not allowed: the model has positions for 1 to {highest}")
+        self.model.max_length = value
+
+    # -------------------------------------------------------------------------------------------- encoding
+
+    def encode(
+        self,
+        sentences: str | Iterable[str],
+        *,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        batch_tokens: int | None = None,
+        show_progress: bool = False,
+        convert_to_tensor: bool = False,
+    ) -> Any:
+        """Vectors of one text, [D], or of n texts, [n, D]: C-contiguous float32.
+
+        Args:
+            sentences: a `str`, or any iterable of `str`. All are checked before any work is done.
+            prompt: put before each text. `prompt_name` names one of `model.prompts` instead.
+            batch_tokens: tokens computed at once, a soft budget: a longer text goes alone.
+            show_progress: a bar, in texts.
+            convert_to_tensor: a torch tensor on the model's device in place of an array.
+
+        Returns:
+            The vectors. A text without a single token (possible for "" where a family adds no special ones) gives
+            zeros, before and after normalisation.
+
+        Raises:
+            TypeError: something else than `str` among the texts; the message names its index and type.
+            ValueError: a lone surrogate; a text beyond `max_length` under `truncation="error"`; an unknown prompt name.
+
+        The result depends neither on batch, nor on order, nor on batch mates (float32: within 1e-5). Texts of equal
+        token count go together, so nothing is padded and no mask is needed.
+        """
+        texts, single = _check_sentences(sentences)
+        budget = _BATCH_TOKENS if batch_tokens is None else positive_integer("batch_tokens", batch_tokens)
+        prefix = self._prompt(prompt, prompt_name)
+        ids = self._token_ids([prefix + text for text in texts] if prefix else texts)
+        skipped = 0 if self.model.include_prompt or not prefix else self._prompt_length(prefix)
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+
+        def keep(rows: np.ndarray, states: Tensor) -> None:
+            mask = None
+            if skipped:
+                mask = (torch.arange(states.shape[1], device=states.device) >= skipped).expand(states.shape[:2])
+            vectors[rows] = self.model.head(states, mask).cpu().numpy()
+
+        self._each_batch(ids, budget, show_progress, keep)
+        result: Any = vectors[0] if single else vectors
+        return torch.from_numpy(result).to(next(self.model.parameters()).device) if convert_to_tensor else result
+
+    def token_embeddings(self, sentences: str | Iterable[str]) -> list[np.ndarray]:
+        """Token states of each text, special tokens included: a list of float32 arrays [T_i, H]."""
+        texts, _ = _check_sentences(sentences)
+        states_of: list[np.ndarray] = [np.zeros((0, self.model.backbone.width), dtype=np.float32)] * len(texts)
+
+        def keep(rows: np.ndarray, states: Tensor) -> None:
+            for row, state in zip(rows, states.float().cpu().numpy(), strict=True):
+                states_of[row] = state
+
+        self._each_batch(self._token_ids(texts), _BATCH_TOKENS, False, keep)
+        return states_of
+
+    def token_counts(self, sentences: str | Iterable[str]) -> list[int]:
+        """How many tokens each text has, special ones included, before truncation."""
+        texts, _ = _check_sentences(sentences)
+        return [len(ids) for chunk in _chunks(texts) for ids in self._tokenize(chunk)]
+
+    def similarity(self, a: Any, b: Any = None) -> np.ndarray:
+        """Cosine similarity [n, m] of vectors or sentences `a` and `b`; of `a` with itself without `b`.
+
+        A single vector or sentence counts as a list of one. Zero vectors are similar to nothing: 0.
+
+        Raises:
+            ValueError: vectors that are not [n, D], or of unequal D.
+        """
+        first = self._unit_vectors("a", a)
+        second = first if b is None else self._unit_vectors("b", b)
+        if first.shape[1] != second.shape[1]:
+            raise ValueError(f"a has vectors of {first.shape[1]} numbers and b of {second.shape[1]}")
+        return first @ second.T
+
+    # -------------------------------------------------------------------------------------------- scikit-learn
+
+    def fit(self, X: Any = None, y: Any = None) -> SentenceEncoder:
+        """Nothing to learn. Returns self."""
+        return self
+
+    def transform(self, X: Iterable[str]) -> np.ndarray:
+        """`encode`, under the name that scikit-learn uses: n texts -> [n, D]."""
+        vectors: np.ndarray = self.encode([X] if isinstance(X, str) else X)
+        return vectors
+
+    def fit_transform(self, X: Iterable[str], y: Any = None) -> np.ndarray:
+        return self.transform(X)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's arguments, as they were given."""
+        return dict(self._params)
+
+    def set_params(self, **params: Any) -> SentenceEncoder:
+        """Change constructor arguments; the encoder is built anew."""
+        unknown = sorted(set(params) - set(self._params))
+        if unknown:
+            raise ValueError(f"unknown parameters {unknown}: allowed are {list(self._params)}")
+        if params:
+            self.__init__(**{**self._params, **params})  # type: ignore[misc]
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
+
+        return Tags(
+            estimator_type=None,
+            target_tags=TargetTags(required=False),
+            transformer_tags=TransformerTags(),
+            input_tags=InputTags(string=True, one_d_array=True, two_d_array=False),
+            requires_fit=False,
+        )
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self._params.items() if name != "model")
+        name = self._params["model"] if isinstance(self._params["model"], (str, os.PathLike)) else "SentenceTransformer"
+        return f"SentenceEncoder({os.fspath(name)!r}, {given})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_lock": None, "_fast": None, "_backend": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state | {"_lock": threading.Lock()}
+
+    # -------------------------------------------------------------------------------------------- inside
+
+    def _prompt(self, prompt: str | None, prompt_name: str | None) -> str:
+        if prompt is not None and prompt_name is not None:
+            raise ValueError("give prompt or prompt_name, not both")
+        if prompt is not None:
+            if not isinstance(prompt, str):
+                raise TypeError(f"prompt must be a str, got {type(prompt).__name__}")
+            return prompt
+        name = prompt_name if prompt_name is not None else self.model.default_prompt_name
+        if name is None:
+            return ""
+        if name not in self.model.prompts:
+            raise ValueError(f"prompt_name={name!r} is not among the model's prompts: {list(self.model.prompts)}")
+        return self.model.prompts[name]
+
+    def _prompt_length(self, prefix: str) -> int:
+        """How many leading tokens belong to the prompt: all of them but a closing special token."""
+        ids = self._tokenize([prefix])[0]
+        return len(ids) - (bool(ids) and ids[-1] in self.tokenizer.all_special_ids)
+
+    def _tokenize(self, texts: list[str]) -> list[list[int]]:
+        """Ids of each text, special tokens included, nothing cut and nothing padded."""
+        if self._backend is None:
+            self._backend = _backend(self.tokenizer)
+        if self._backend is False:  # a tokenizer in Python alone
+            ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=True, truncation=False)["input_ids"]
+            return ids
+        return [encoding.ids for encoding in self._backend.encode_batch_fast(texts)]
+
+    def _token_ids(self, texts: list[str]) -> list[np.ndarray]:
+        """Ids of each text, cut to `max_length`: int32 arrays. Truncation is reported before anything is computed."""
+        limit = self.max_length
+        cut: list[int] = []
+        ids: list[np.ndarray] = []
+        for chunk in _chunks(texts):
+            start = len(ids)
+            ids += [np.asarray(row, dtype=np.int32) for row in self._tokenize(chunk)]
+            cut += [index for index in range(start, len(ids)) if len(ids[index]) > limit]
+        if cut and self.truncation == "error":
+            raise ValueError(f"sentences[{cut[0]}] has {len(ids[cut[0]])} tokens, more than max_length={limit} ({len(cut)} of {len(texts)} do)")
+        if cut and self.truncation == "warn":
+            warnings.warn(f"{len(cut)} of {len(texts)} texts were truncated to {limit} tokens", stacklevel=3)
+        if cut:
+            shorten = _shortener(self.tokenizer, limit)
+            for index in cut:
+                ids[index] = np.asarray(shorten(texts[index], ids[index]), dtype=np.int32)
+        return ids
+
+    @contextlib.contextmanager
+    def _eval(self) -> Iterator[None]:
+        """No dropout while encoding; a model in training comes back as it was."""
+        training = [module for module in self.model.modules() if module.training]
+        for module in training:
+            module.training = False
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True
+
+    def _each_batch(self, ids: list[np.ndarray], budget: int, show_progress: bool, keep: Any) -> None:
+        """Call `keep(rows, token states [b, T, H])` for batches of texts with equal token counts, longest first."""
+        bar = contextlib.nullcontext()
+        if show_progress:
+            from tqdm.auto import tqdm
+
+            bar = tqdm(total=len(ids), unit="text")
+        device = next(self.model.parameters()).device
+        # no_grad rather than inference mode: what comes out may be trained on
+        with self._eval(), torch.no_grad(), bar as progress:
+            states_of = self._states_function()
+            for rows in _equal_length_batches(ids, budget):
+                batch = torch.from_numpy(np.stack([ids[row] for row in rows])).long().to(device)
+                keep(rows, states_of(batch))
+                if progress is not None:
+                    progress.update(len(rows))
+
+    def _states_function(self) -> Any:
+        """The fast path over the backbone where it is to be had, else the backbone itself."""
+        with self._lock:
+            if self._fast is None or not self._fast.is_current():
+                self._fast = FastBackbone.of(self.model.backbone)
+            return self._fast if self._fast is not None else self.model.backbone
+
+    def _unit_vectors(self, name: str, value: Any) -> np.ndarray:
+        if isinstance(value, Tensor):
+            value = value.detach().float().cpu().numpy()
+        is_numbers = isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
+        if not is_numbers and not isinstance(value, str):
+            value = list(value)
+            is_numbers = bool(value) and not isinstance(value[0], str)
+            if is_numbers:
+                value = [row.detach().cpu().numpy() if isinstance(row, Tensor) else row for row in value]
+        try:
+            vectors = np.asarray(value, dtype=np.float32) if is_numbers else np.atleast_2d(self.encode(value))
+        except ValueError as error:
+            raise ValueError(f"{name} must be sentences or vectors [n, D]: {error}") from error
+        vectors = np.atleast_2d(vectors)
+        if vectors.ndim != 2:
+            raise ValueError(f"{name} must be sentences or vectors [n, D], got shape {vectors.shape}")
+        length = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors / np.where(length > 0, length, 1)
+
+
+# ------------------------------------------------------------------------------------------------ helpers
+
+
+def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r} is not allowed: use one of {allowed}")
+
+
+def _check_sentences(sentences: Any) -> tuple[list[str], bool]:
+    """The texts as a list, and whether a single one was given."""
+    if isinstance(sentences, str):
+        texts, single = [sentences], True
+    else:
+        dimensions = getattr(sentences, "ndim", 1)
+        if sentences is None or isinstance(sentences, (bytes, bytearray, dict)) or dimensions != 1 or not isinstance(sentences, Iterable):
+            shape = f" with {dimensions} dimensions" if dimensions != 1 else ""
+            raise TypeError(f"sentences must be a str or a sequence of str, got {type(sentences).__name__}{shape}")
+        texts, single = list(sentences), False
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"sentences[{index}] must be a str, got {type(text).__name__}: {text!r:.80}")
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise ValueError(f"sentences[{index}] holds a lone surrogate at character {error.start}: not valid text") from None
+    return texts, single
+
+
+def _chunks(texts: list[str]) -> Iterator[list[str]]:
+    return (texts[start : start + _TEXTS_AT_ONCE] for start in range(0, len(texts), _TEXTS_AT_ONCE))
+
+
+def _equal_length_batches(ids: list[np.ndarray], budget: int) -> Iterator[np.ndarray]:
+    """Row numbers of texts with equal token counts, at most `budget` tokens together, longest first; empty ones left out."""
+    lengths = np.fromiter((len(row) for row in ids), dtype=np.int64, count=len(ids))
+    order = np.argsort(-lengths, kind="stable")
+    starts = np.flatnonzero(np.diff(lengths[order], prepend=-1))
+    for rows in np.split(order, starts[1:]):
+        length = int(lengths[rows[0]]) if len(rows) else 0
+        step = max(1, budget // length) if length else 0
+        for start in range(0, len(rows) if length else 0, step or 1):
+            yield rows[start : start + step]
+
+
+def _load_tokenizer(layout: checkpoint.Layout) -> Any:
+    from transformers import AutoTokenizer
+
+    folder = layout.transformer
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{folder}: cannot read its tokenizer ({reason})") from error
+    if layout.lower_case:
+        _lower(tokenizer)
+    return tokenizer
+
+
+def _lower(tokenizer: Any) -> None:
+    """`do_lower_case` of sentence_bert_config.json: lower the text before anything else is done to it."""
+    from tokenizers.normalizers import Lowercase, Sequence
+
+    backend = tokenizer.backend_tokenizer
+    if "lowercase" not in str(backend.normalizer).lower():
+        backend.normalizer = Sequence([Lowercase(), *([backend.normalizer] if backend.normalizer else [])])
+
+
+def _backend(tokenizer: Any) -> Any:
+    """A private copy of the Rust tokenizer without truncation and padding, or False where there is none."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or not hasattr(backend, "encode_batch_fast"):
+        return False
+    backend = copy.deepcopy(backend)
+    backend.no_truncation()  # MiniLM's own file cuts and pads to 128
+    backend.no_padding()
+    return backend
+
+
+def _plain_tokenizer(tokenizer: Any) -> Any:
+    """The tokenizer as it is saved: fixed truncation and padding would override the limit that is written beside it."""
+    tokenizer = copy.deepcopy(tokenizer)
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None and hasattr(backend, "no_truncation"):
+        backend.no_truncation()
+        backend.no_padding()
+    return tokenizer
+
+
+def _shortener(tokenizer: Any, limit: int) -> Any:
+    """A function (text, all its ids) -> ids cut to `limit`, the special tokens kept as the tokenizer itself keeps them."""
+    special = tokenizer.num_special_tokens_to_add()
+    backend = _backend(tokenizer)
+    if limit <= special:
+        return lambda text, ids: ids[:limit]  # no room for text: what fits of the special tokens and the first word
+    if backend is False:
+        return lambda text, ids: tokenizer(text, truncation=True, max_length=limit)["input_ids"]
+    backend.enable_truncation(limit)
+    return lambda text, ids: backend.encode(text).ids
+
+
+def _default_limit(backbone: Backbone, tokenizer: Any) -> int:
+    """Tokens a text: what the tokenizer says, at most what the model has positions for; 512 where neither says."""
+    stated = getattr(tokenizer, "model_max_length", None)
+    limits = [limit for limit in (stated, backbone.positions) if limit is not None and 0 < limit < 10**9]
+    return int(min(limits, default=512))
+
+
+def _choose_projection(layout: checkpoint.Layout, output_dim: int | None, width: int, folder: Path) -> list[Projection]:
+    """The declared Dense modules, or the trained head of size `output_dim`, or an untrained projection."""
+    if not layout.dense and not layout.heads:
+        return [] if output_dim is None else [checkpoint.untrained(width, output_dim)]
+    if output_dim is None:
+        places = layout.dense
+    else:
+        sizes = {size: [place] for size, place in layout.heads.items() if place not in layout.dense}
+        if layout.dense:
+            declared = checkpoint.read_json(layout.dense[-1] / "config.json").get("out_features")
+            sizes[declared] = layout.dense
+        if output_dim not in sizes:
+            raise ValueError(f"output_dim={output_dim}: {folder} has no trained head of that size, only {sorted(sizes)}")
+        places = sizes[output_dim]
+    return [checkpoint.read_projection(place) for place in places]
+
+

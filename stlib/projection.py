@@ -1,0 +1,104 @@
+"""One linear map from the pooled vector to the output: random, from PCA, by truncation, or learned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+#: Activations that a projection may carry: our name -> torch's module. Nothing else is ever looked up by name.
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "identity": nn.Identity,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "sigmoid": nn.Sigmoid,
+}
+
+
+def positive_integer(name: str, value: object) -> int:
+    """`value` as an int, or a `ValueError` that names the argument."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or (number := value.__index__()) < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+    return number
+
+
+class Projection(nn.Module):
+    """A linear map and an activation: [..., in_features] -> [..., out_features].
+
+    Parameters are `linear.weight` [out, in] and `linear.bias` [out], as in sentence-transformers' `Dense`.
+    The plain constructor is torch's own random initialisation, to be trained.
+
+    Raises:
+        ValueError: a size below 1, or an activation that is not in `ACTIVATIONS`.
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, activation: str = "identity") -> None:
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation={activation!r} is not allowed: use one of {tuple(ACTIVATIONS)}")
+        self.in_features = positive_integer("in_features", in_features)
+        self.out_features = positive_integer("out_features", out_features)
+        self.activation = activation
+        self.linear = nn.Linear(self.in_features, self.out_features, bias=bias)
+        self._activate = ACTIVATIONS[activation]()
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        projected: Tensor = self._activate(self.linear(vectors))
+        return projected
+
+    @classmethod
+    def random(cls, in_features: int, out_features: int, seed: int = 0) -> Projection:
+        """Gaussian entries of variance 1 / out_features, no bias.
+
+        Squared lengths are kept in expectation, with a relative error of about sqrt(2 / out_features)
+        (Johnson and Lindenstrauss 1984).
+        """
+        projection = cls(in_features, out_features, bias=False)
+        entries = torch.randn(out_features, in_features, generator=torch.Generator().manual_seed(seed))
+        return projection._with(entries / out_features**0.5)
+
+    @classmethod
+    def from_pca(cls, embeddings: Any, out_features: int, whiten: bool = False) -> Projection:
+        """The first principal axes of `embeddings` [n, in]; the bias subtracts their mean (scikit-learn's `PCA`).
+
+        Args:
+            embeddings: array or tensor [n, in_features], not the texts on which the result is judged.
+            out_features: at most min(n, in_features).
+            whiten: divide each axis by its standard deviation.
+
+        Raises:
+            ValueError: more components than samples or features, or values that are not finite.
+        """
+        import numpy as np
+        from sklearn.decomposition import PCA
+
+        samples = np.asarray(embeddings.detach().cpu() if isinstance(embeddings, Tensor) else embeddings, dtype=np.float64)
+        if samples.ndim != 2 or not np.isfinite(samples).all():
+            raise ValueError(f"embeddings must be finite [n, in_features], got shape {samples.shape}")
+        if positive_integer("out_features", out_features) > min(samples.shape):
+            raise ValueError(f"out_features={out_features} exceeds min(n, in_features) = {min(samples.shape)}")
+        pca = PCA(out_features, svd_solver="full").fit(samples)
+        axes = pca.components_ / (np.sqrt(pca.explained_variance_)[:, None] if whiten else 1.0)
+        weight = torch.from_numpy(axes)
+        projection = cls(samples.shape[1], out_features)
+        return projection._with(weight, -weight @ torch.from_numpy(pca.mean_))
+
+    @classmethod
+    def truncation(cls, in_features: int, out_features: int) -> Projection:
+        """Keep the first `out_features` coordinates, exactly. No bias; `out_features` at most `in_features`."""
+        if positive_integer("out_features", out_features) > positive_integer("in_features", in_features):
+            raise ValueError(f"out_features={out_features} exceeds in_features={in_features}: truncation cannot add coordinates")
+        return cls(in_features, out_features, bias=False)._with(torch.eye(out_features, in_features))
+
+    @torch.no_grad()
+    def _with(self, weight: Tensor, bias: Tensor | None = None) -> Projection:
+        self.linear.weight.copy_(weight)
+        if bias is not None:
+            self.linear.bias.copy_(bias)
+        return self
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features} -> {self.out_features}, {self.activation}"
