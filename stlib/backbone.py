@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,7 +153,9 @@ def _is_causal(backbone: Backbone) -> bool:
     backbone.model.train(training)
     answers = {bool((first - second).abs().max() <= 1e-6) for first, second in (padded, alone)}
     if len(answers) > 1:
-        raise ValueError(f"this {backbone.config.model_type} model attends in another direction when padded than when alone")
+        raise ValueError(
+            f"this {backbone.config.model_type} model attends in another direction when padded than when alone"
+        )
     return answers.pop()
 
 
@@ -251,5 +252,3 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-
-

@@ -93,7 +93,9 @@ def resolve(name_or_path: str | os.PathLike[str], revision: str | None = None) -
         try:
             return _snapshot(snapshot_download, repository, revision, offline)
         except Exception as error:  # the hub's client raises a dozen kinds; each means that this place does not serve
-            tried.append(f"{place}: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}")
+            tried.append(
+                f"{place}: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
+            )
     raise FileNotFoundError(
         f"model={name!r} was not found. Tried: {'; '.join(tried)}. Give a folder that holds the model, "
         "or fill the cache once on a machine with access: hf download " + repository
@@ -103,9 +105,15 @@ def resolve(name_or_path: str | os.PathLike[str], revision: str | None = None) -
 def _snapshot(download: Callable[..., str], repository: str, revision: str | None, offline: bool) -> Path:
     patterns = ["*.json", "*.txt", "*.model", "*.safetensors"]
     unused = ["onnx/*", "openvino/*", "*.onnx"]
-    folder = Path(download(repository, revision=revision, local_files_only=offline, allow_patterns=patterns, ignore_patterns=unused))
+    folder = Path(
+        download(
+            repository, revision=revision, local_files_only=offline, allow_patterns=patterns, ignore_patterns=unused
+        )
+    )
     if not any(folder.rglob("*.safetensors")):  # an old repository: the pickled weights, read with weights_only
-        folder = Path(download(repository, revision=revision, local_files_only=offline, allow_patterns=[*patterns, "*.bin"]))
+        folder = Path(
+            download(repository, revision=revision, local_files_only=offline, allow_patterns=[*patterns, "*.bin"])
+        )
     if not (folder / "config.json").exists() and not (folder / "modules.json").exists():
         raise FileNotFoundError("the copy there is not whole: no config.json")
     if not any(folder.rglob("*.safetensors")) and not any(folder.rglob("*.bin")):
@@ -146,7 +154,9 @@ def read_layout(folder: Path) -> Layout:
     names = [_module_name(module.get("type"), folder) for module in modules]
     places = [inside(folder, module.get("path", "")) for module in modules]
     if modules and names != sorted(names, key=["Transformer", "Pooling", "Dense", "Normalize"].index):
-        raise ValueError(f"{folder / 'modules.json'}: modules in the order {names}; only Transformer, Pooling, Dense …, Normalize is known")
+        raise ValueError(
+            f"{folder / 'modules.json'}: modules in the order {names}; only Transformer, Pooling, Dense …, Normalize is known"
+        )
     if modules and (names.count("Transformer") != 1 or names.count("Pooling") > 1):
         raise ValueError(f"{folder / 'modules.json'}: {names} must hold one Transformer and at most one Pooling")
     layout = Layout(transformer=folder)
@@ -168,7 +178,9 @@ def read_layout(folder: Path) -> Layout:
 def _module_name(kind: object, folder: Path) -> str:
     match = _MODULE_TYPE.fullmatch(kind) if isinstance(kind, str) else None
     if match is None or match["name"] not in _MODULES:
-        raise ValueError(f"{folder / 'modules.json'}: module type {kind!r} is not known; allowed are {sorted(_MODULES)}")
+        raise ValueError(
+            f"{folder / 'modules.json'}: module type {kind!r} is not known; allowed are {sorted(_MODULES)}"
+        )
     return match["name"]
 
 
@@ -180,10 +192,14 @@ def _read_pooling(file: Path) -> tuple[tuple[str, ...], bool]:
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from None
     else:
-        unknown = [key for key in config if key.startswith("pooling_mode_") and key not in _POOLING_KEYS and config[key]]
+        unknown = [
+            key for key in config if key.startswith("pooling_mode_") and key not in _POOLING_KEYS and config[key]
+        ]
         modes = tuple(mode for key, mode in _POOLING_KEYS.items() if config.get(key))
         if unknown or not modes:
-            raise ValueError(f"{file} names no known pooling mode{f' but {unknown}' if unknown else ''}; known are {POOLING_MODES}")
+            raise ValueError(
+                f"{file} names no known pooling mode{f' but {unknown}' if unknown else ''}; known are {POOLING_MODES}"
+            )
     return modes, bool(config.get("include_prompt", True))
 
 
@@ -221,7 +237,9 @@ def _read_prompts(folder: Path, layout: Layout) -> None:
         raise ValueError(f"{file}: prompts must map names to texts")
     layout.prompts, layout.default_prompt_name = prompts, config.get("default_prompt_name")
     if layout.default_prompt_name is not None and layout.default_prompt_name not in prompts:
-        raise ValueError(f"{file}: default_prompt_name={layout.default_prompt_name!r} is none of the prompts {list(prompts)}")
+        raise ValueError(
+            f"{file}: default_prompt_name={layout.default_prompt_name!r} is none of the prompts {list(prompts)}"
+        )
     layout.similarity = config.get("similarity_fn_name") or "cosine"
 
 
@@ -237,7 +255,9 @@ def read_projection(place: Path) -> Projection:
                       ("module_output_name", "sentence_embedding")):  # fmt: skip
         if config.get(key) not in (None, only):
             raise ValueError(f"{place / 'config.json'}: {key}={config[key]!r} is not supported, only {only!r}")
-    projection = Projection(config.get("in_features"), config.get("out_features"), bool(config.get("bias", True)), activation)
+    projection = Projection(
+        config.get("in_features"), config.get("out_features"), bool(config.get("bias", True)), activation
+    )
     weights = _read_weights(place)
     expected = {name: tuple(value.shape) for name, value in projection.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
@@ -255,7 +275,9 @@ def _activation(name: object, place: Path) -> str:
     for activation, module in ACTIVATIONS.items():
         if name in (f"{module.__module__}.{module.__name__}", f"torch.nn.{module.__name__}"):
             return activation
-    raise ValueError(f"{place / 'config.json'}: activation_function={name!r} is not allowed; allowed are {tuple(ACTIVATIONS)}")
+    raise ValueError(
+        f"{place / 'config.json'}: activation_function={name!r} is not allowed; allowed are {tuple(ACTIVATIONS)}"
+    )
 
 
 def _read_weights(place: Path) -> dict[str, torch.Tensor]:
@@ -311,11 +333,15 @@ def write_layout(folder: Path, layout: Layout, projections: list[Projection], wi
     modes = layout.pooling or ("mean",)
     pooling: dict[str, Any] = {"word_embedding_dimension": width, "include_prompt": layout.include_prompt}
     in_old_order = [mode for mode in _POOLING_KEYS.values() if mode in modes] == list(modes)
-    pooling |= {key: mode in modes for key, mode in _POOLING_KEYS.items()} if in_old_order else {"pooling_mode": list(modes)}
+    pooling |= (
+        {key: mode in modes for key, mode in _POOLING_KEYS.items()} if in_old_order else {"pooling_mode": list(modes)}
+    )
     write_json(folder / "1_Pooling" / "config.json", pooling)
     for number, projection in enumerate(projections, start=2):
         _write_projection(folder / f"{number}_Dense", projection)
-    write_json(folder / "sentence_bert_config.json", {"max_seq_length": layout.max_length, "do_lower_case": layout.lower_case})
+    write_json(
+        folder / "sentence_bert_config.json", {"max_seq_length": layout.max_length, "do_lower_case": layout.lower_case}
+    )
     write_json(
         folder / "config_sentence_transformers.json",
         {

@@ -16,7 +16,7 @@ import os
 import platform
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -182,7 +182,7 @@ class Claims:
             "versions": _versions(),
             "machine": _machine(),
             "seed": self.seed,
-            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "claims": [asdict(claim) for claim in self.claims.values()],
         }
 
@@ -232,8 +232,9 @@ class Claims:
 
     def _is_reference(self, on: str | None) -> bool:
         """Whether `expected` binds: the reference weights and, where the claim is about data, all of the built-in set."""
-        if on is not None:
-            attrs = self._data[on].attrs
+        data = self._about("", on)
+        if data is not None:
+            attrs = data.attrs
             content = (datasets.DATA / f"{on}.csv").read_bytes()
             if attrs["sha256"] != hashlib.sha256(content).hexdigest() or attrs["used"] < attrs["rows"]:
                 return False
@@ -269,9 +270,7 @@ class Claims:
         return criterion, bound
 
     @staticmethod
-    def _numbers(
-        id: str, criterion: str, value: Any, interval: Any
-    ) -> tuple[float | None, tuple[float, float] | None]:
+    def _numbers(id: str, criterion: str, value: Any, interval: Any) -> tuple[float | None, tuple[float, float] | None]:
         if criterion == "exact":
             if interval is not None:
                 raise ValueError(f"interval: {id!r} is exact and has none; give at_least, at_most or within instead")
@@ -295,12 +294,12 @@ class Claims:
 
 def _finite(id: str, name: str, number: Any) -> float:
     try:
-        number = float(number)
+        finite = float(number)
     except (TypeError, ValueError):
         raise ValueError(f"{name}: {id!r} needs a number, got {number!r}") from None
-    if not math.isfinite(number):
+    if not math.isfinite(finite):
         raise ValueError(f"{name}: {id!r} needs a finite number, got {number}")
-    return number
+    return finite
 
 
 def _verdict(criterion: str, bound: float | None, interval: tuple[float, float] | None, exact: bool) -> Verdict:
@@ -371,6 +370,8 @@ class Table:
         return self.text
 
     def _repr_html_(self) -> str:
+        if not self.rows:
+            return f"<p>{html.escape(self.text)}</p>"
         style = ' style="text-align: left; vertical-align: top; font-variant-numeric: tabular-nums"'
         head = "".join(f'<th scope="col"{style}>{html.escape(column)}</th>' for column in self.columns)
         body = ""
@@ -387,6 +388,9 @@ class Table:
         )
 
     def _repr_markdown_(self) -> str:
+        if not self.rows:
+            return self.text
+
         def line(cells: Iterable[str]) -> str:
             return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
@@ -446,8 +450,11 @@ def recorded(run: str, name: str) -> dict[str, Any]:
     path = results / "evidence" / run / f"{name}.json" if results else None
     if path is None or not path.is_file():
         runs = ", ".join(sorted(p.parent.name for p in results.glob(f"evidence/*/{name}.json"))) if results else ""
-        raise FileNotFoundError(f"no evidence of {name!r} was recorded in run {run!r}; runs that have it: {runs or 'none'}")
-    return json.loads(path.read_text(encoding="utf-8"))
+        raise FileNotFoundError(
+            f"no evidence of {name!r} was recorded in run {run!r}; runs that have it: {runs or 'none'}"
+        )
+    evidence: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return evidence
 
 
 def elsewhere(claim_id: str, name: str) -> Table:

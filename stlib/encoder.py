@@ -110,12 +110,18 @@ class SentenceTransformer(nn.Module):
         tokenizer = _load_tokenizer(layout)
         declares_mean = layout.pooling == ("mean",)
         backbone = load_backbone(
-            layout.transformer, pad_id=tokenizer.pad_token_id, attention=attention, dtype=dtype, declares_mean=declares_mean
+            layout.transformer,
+            pad_id=tokenizer.pad_token_id,
+            attention=attention,
+            dtype=dtype,
+            declares_mean=declares_mean,
         )
         modes = modes or layout.pooling or ("mean",)
         parts = _choose_projection(layout, output_dim, backbone.width * len(modes), folder)
         limit = min(filter(None, (layout.max_length, _default_limit(backbone, tokenizer))))
-        model = cls(backbone, tokenizer, pooling=modes, projection=parts, normalize=normalize, max_length=limit, layout=layout)
+        model = cls(
+            backbone, tokenizer, pooling=modes, projection=parts, normalize=normalize, max_length=limit, layout=layout
+        )
         model.folder, model.source = folder, os.fspath(name_or_path)
         return model.eval()
 
@@ -201,7 +207,14 @@ class SentenceEncoder:
         if max_length is not None:
             positive_integer("max_length", max_length)
         if isinstance(model, SentenceTransformer):
-            usual = {"pooling": None, "output_dim": None, "normalize": True, "attention": "auto", "dtype": "float32", "revision": None}
+            usual = {
+                "pooling": None,
+                "output_dim": None,
+                "normalize": True,
+                "attention": "auto",
+                "dtype": "float32",
+                "revision": None,
+            }
             changed = [name for name, value in loading.items() if value != usual[name]]
             if changed:
                 raise ValueError(f"{', '.join(changed)}: already decided by the SentenceTransformer given as model")
@@ -416,7 +429,9 @@ class SentenceEncoder:
             ids += [np.asarray(row, dtype=np.int32) for row in self._tokenize(chunk)]
             cut += [index for index in range(start, len(ids)) if len(ids[index]) > limit]
         if cut and self.truncation == "error":
-            raise ValueError(f"sentences[{cut[0]}] has {len(ids[cut[0]])} tokens, more than max_length={limit} ({len(cut)} of {len(texts)} do)")
+            raise ValueError(
+                f"sentences[{cut[0]}] has {len(ids[cut[0]])} tokens, more than max_length={limit} ({len(cut)} of {len(texts)} do)"
+            )
         if cut and self.truncation == "warn":
             warnings.warn(f"{len(cut)} of {len(texts)} texts were truncated to {limit} tokens", stacklevel=3)
         if cut:
@@ -495,7 +510,12 @@ def _check_sentences(sentences: Any) -> tuple[list[str], bool]:
         texts, single = [sentences], True
     else:
         dimensions = getattr(sentences, "ndim", 1)
-        if sentences is None or isinstance(sentences, (bytes, bytearray, dict)) or dimensions != 1 or not isinstance(sentences, Iterable):
+        if (
+            sentences is None
+            or isinstance(sentences, (bytes, bytearray, dict))
+            or dimensions != 1
+            or not isinstance(sentences, Iterable)
+        ):
             shape = f" with {dimensions} dimensions" if dimensions != 1 else ""
             raise TypeError(f"sentences must be a str or a sequence of str, got {type(sentences).__name__}{shape}")
         texts, single = list(sentences), False
@@ -506,7 +526,9 @@ def _check_sentences(sentences: Any) -> tuple[list[str], bool]:
             try:
                 text.encode()
             except UnicodeEncodeError as error:
-                raise ValueError(f"sentences[{index}] holds a lone surrogate at character {error.start}: not valid text") from None
+                raise ValueError(
+                    f"sentences[{index}] holds a lone surrogate at character {error.start}: not valid text"
+                ) from None
     return texts, single
 
 
@@ -601,8 +623,8 @@ def _choose_projection(layout: checkpoint.Layout, output_dim: int | None, width:
             declared = checkpoint.read_json(layout.dense[-1] / "config.json").get("out_features")
             sizes[declared] = layout.dense
         if output_dim not in sizes:
-            raise ValueError(f"output_dim={output_dim}: {folder} has no trained head of that size, only {sorted(sizes)}")
+            raise ValueError(
+                f"output_dim={output_dim}: {folder} has no trained head of that size, only {sorted(sizes)}"
+            )
         places = sizes[output_dim]
     return [checkpoint.read_projection(place) for place in places]
-
-

@@ -11,8 +11,12 @@ Three rules run through the module.
 Scores called *points* are multiplied by 100.
 """
 
+# mypy: disable-error-code="no-any-return"
+# numpy types what its reductions return as Any.
+
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -380,7 +384,8 @@ def neighbours(embeddings: ArrayLike, k: int, metric: str = "cosine") -> NDArray
     norms = np.linalg.norm(vectors, axis=1)
     if metric == "cosine":
         vectors = vectors / np.where(norms > 0, norms, 1)[:, None]
-    penalty = norms**2 / 2 if metric == "euclidean" else 0.0  # -|a-b|^2 / 2 = ab - b^2/2 - a^2/2; the last is the row's own
+    # -|a-b|^2 / 2 = ab - b^2/2 - a^2/2, of which the last is the same along a row
+    penalty = norms**2 / 2 if metric == "euclidean" else 0.0
     nearest = np.empty((len(vectors), k), dtype=np.intp)
     for rows in _chunks(len(vectors), len(vectors)):
         closeness = vectors[rows] @ vectors.T - penalty
@@ -438,23 +443,21 @@ def trust(embeddings: ArrayLike, plane: ArrayLike, k: int = 10, metric: str = "c
 
 # --- Controls: similarities that know nothing of meaning --------------------------------------------------------------
 
-WORD = r"(?u)\b\w+\b"
+
+def _words(sentences: Iterable[str]) -> list[list[str]]:
+    return [re.findall(r"\w+", sentence.lower()) for sentence in sentences]
 
 
 def tfidf_similarity(sentences1: Iterable[str], sentences2: Iterable[str]) -> Floats:
     """Cosine of the TF-IDF vectors of each pair, fitted on all of them: `[n]`."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    sentences1, sentences2 = list(sentences1), list(sentences2)
-    vectors = TfidfVectorizer(token_pattern=WORD).fit_transform([*sentences1, *sentences2])
-    first, second = vectors[: len(sentences1)], vectors[len(sentences1) :]
+    words1, words2 = _words(sentences1), _words(sentences2)
+    if not any(words1 + words2):  # punctuation throughout
+        return np.zeros(len(words1))
+    vectors = TfidfVectorizer(analyzer=list).fit_transform(words1 + words2)
+    first, second = vectors[: len(words1)], vectors[len(words1) :]
     return np.asarray(first.multiply(second).sum(axis=1), dtype=float).ravel()
-
-
-def _words(sentences: Iterable[str]) -> list[list[str]]:
-    import re
-
-    return [re.findall(WORD, sentence.lower()) for sentence in sentences]
 
 
 def jaccard_similarity(sentences1: Iterable[str], sentences2: Iterable[str]) -> Floats:

@@ -69,7 +69,13 @@ def show(figure: Any, alt: str) -> None:
     figure.savefig(picture, format="png", bbox_inches="tight", facecolor="white", metadata={"Software": None})
     plt.close(figure)
     content = {"image/png": base64.b64encode(picture.getvalue()).decode("ascii"), "text/plain": f"Figure: {alt}"}
-    display(content, raw=True, metadata={"image/png": {"alt": alt}})
+    display(content, raw=True, metadata={"image/png": {"alt": alt}})  # type: ignore[no-untyped-call]
+
+
+def _figure(ax: Axes) -> Figure:
+    figure = ax.get_figure(root=True)
+    assert figure is not None, "the axes were removed from their figure"
+    return figure
 
 
 def label(text: object, width: int = 42) -> str:
@@ -121,7 +127,7 @@ def heatmap(
     plt.setp(ax.get_xticklabels(), ha="right", rotation_mode="anchor")
     ax.tick_params(axis="y", rotation=0)
     ax.set_title(title, loc="left")
-    return ax.figure
+    return _figure(ax)
 
 
 def interval_plot(
@@ -152,7 +158,7 @@ def interval_plot(
     ax.set_xlabel(xlabel)
     ax.set_title(title, loc="left")
     ax.grid(axis="y", visible=False)
-    return ax.figure
+    return _figure(ax)
 
 
 def scatter_by_label(
@@ -177,10 +183,12 @@ def scatter_by_label(
         chosen = (names == name).to_numpy()
         marker, size = list(MARKERS.items())[number % len(MARKERS)]
         ax.scatter(
-            *points[chosen].T,
+            points[chosen, 0],
+            points[chosen, 1],
             s=size,
             marker=marker,
-            color=PALETTE[(number + number // len(MARKERS)) % len(PALETTE)],  # a label past the last marker changes colour
+            # One colour further in each round of markers, so that no two labels have both alike.
+            color=PALETTE[(number + number // len(MARKERS)) % len(PALETTE)],
             edgecolors="white",
             linewidths=0.4,
             label=label(name, 24),
@@ -193,7 +201,7 @@ def scatter_by_label(
     ax.set_title(title, loc="left")
     if legend:
         ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-    return ax.figure
+    return _figure(ax)
 
 
 def distributions(
@@ -210,7 +218,8 @@ def distributions(
     if ax is None:
         _, ax = plt.subplots(figsize=(7.0, 3.4))
     everything = np.concatenate(list(arrays.values()))
-    edges = np.linspace(*(limits or (everything.min(), everything.max())), bins + 1)
+    low, high = limits or (float(everything.min()), float(everything.max()))
+    edges = np.linspace(low, high, bins + 1)
     for number, (name, values) in enumerate(arrays.items()):
         colour = PALETTE[number % len(PALETTE)]
         share = 100 * np.histogram(values, edges)[0] / len(values)
@@ -221,4 +230,4 @@ def distributions(
     ax.set_ylim(bottom=0)
     ax.set_title(title, loc="left")
     ax.legend(frameon=False)
-    return ax.figure
+    return _figure(ax)

@@ -75,7 +75,9 @@ class Projection(nn.Module):
         import numpy as np
         from sklearn.decomposition import PCA
 
-        samples = np.asarray(embeddings.detach().cpu() if isinstance(embeddings, Tensor) else embeddings, dtype=np.float64)
+        samples = np.asarray(
+            embeddings.detach().cpu() if isinstance(embeddings, Tensor) else embeddings, dtype=np.float64
+        )
         if samples.ndim != 2 or not np.isfinite(samples).all():
             raise ValueError(f"embeddings must be finite [n, in_features], got shape {samples.shape}")
         if positive_integer("out_features", out_features) > min(samples.shape):
@@ -90,7 +92,9 @@ class Projection(nn.Module):
     def truncation(cls, in_features: int, out_features: int) -> Projection:
         """Keep the first `out_features` coordinates, exactly. No bias; `out_features` at most `in_features`."""
         if positive_integer("out_features", out_features) > positive_integer("in_features", in_features):
-            raise ValueError(f"out_features={out_features} exceeds in_features={in_features}: truncation cannot add coordinates")
+            raise ValueError(
+                f"out_features={out_features} exceeds in_features={in_features}: truncation cannot add coordinates"
+            )
         return cls(in_features, out_features, bias=False)._with(torch.eye(out_features, in_features))
 
     @torch.no_grad()

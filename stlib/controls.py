@@ -1,0 +1,47 @@
+"""Controls for a sentence encoder: what is left of its score without its training, or without its layers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from stlib.backbone import Backbone
+from stlib.encoder import SentenceEncoder, SentenceTransformer
+from stlib.projection import Projection
+
+
+def random_weights(model: SentenceTransformer, seed: int = 0) -> SentenceTransformer:
+    """The same architecture, tokenizer and pooling as `model`, its weights as the family initialises them.
+
+    Shared words alone carry signal through random weights, so this control is not at chance.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        blank = type(model.backbone.model)(copy.deepcopy(model.backbone.config)).eval()
+        projection = [
+            Projection(part.in_features, part.out_features, part.linear.bias is not None, part.activation)
+            for part in model.projection
+        ]
+    return SentenceTransformer(
+        Backbone(blank, model.backbone.pad_id), model.tokenizer, pooling=model.pooling, projection=projection,
+        normalize=model.normalize, max_length=model.max_length,
+    ).eval()  # fmt: skip
+
+
+def input_embeddings(encoder: SentenceEncoder, sentences: Sequence[str]) -> np.ndarray:
+    """The average of each text's input embeddings, special tokens left out: n texts -> unit vectors [n, H].
+
+    A bag of words in the model's own vocabulary: what the layers add is the difference to it.
+    """
+    table = encoder.model.backbone.encoder.get_input_embeddings().weight.detach().float().cpu().numpy()
+    special = set(encoder.tokenizer.all_special_ids)
+    ids = encoder.tokenizer(list(sentences), add_special_tokens=True, truncation=True, max_length=encoder.max_length)[
+        "input_ids"
+    ]
+    rows = [[token for token in row if token not in special] for row in ids]
+    vectors = np.stack([table[row].mean(axis=0) if row else np.zeros(table.shape[1], np.float32) for row in rows])
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(length > 0, length, 1)
