@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,12 +92,19 @@ def load_backbone(
         ValueError: a folder that does not hold a whole, finite model that transformers knows; an `attention` that
             the model cannot have, or that "auto" cannot tell.
     """
-    from transformers import AutoConfig
+    from transformers import CONFIG_MAPPING, AutoConfig
 
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder} holds no config.json: not a model folder")
+    if (folder / "adapter_config.json").exists():
+        raise ValueError(f"{folder} holds an adapter (adapter_config.json), not a whole model: merge it into its base")
+    with _clear_errors(folder, "config.json"):
+        model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    if model_type is not None and model_type not in CONFIG_MAPPING:
+        raise ValueError(f"{folder}: transformers has no model_type {model_type!r}, and remote code is never run")
     with _clear_errors(folder, "config.json"):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    config._attn_implementation = None  # a folder could name a kernel on the hub here, which is code
     if hasattr(config, "use_cache"):
         config.use_cache = False
     stated = getattr(config, "is_causal", None)
@@ -178,13 +186,29 @@ def _load_model(folder: Path, config: Any, dtype: torch.dtype) -> nn.Module:
     # T5 has a class for its encoder alone, which reads whole checkpoints too; other families load whole.
     encoder_only = TEXT_ENCODERS.get(config.model_type, "").endswith("EncoderModel")
     loader = AutoModelForTextEncoding if encoder_only else AutoModel
-    with _clear_errors(folder, "weights"), _quiet():
+    with _clear_errors(folder, f"weights, {_weights_file(folder)}"), _quiet():
         model, report = loader.from_pretrained(
             folder, config=config, dtype=dtype, output_loading_info=True, local_files_only=True,
-            trust_remote_code=False, weights_only=True,
+            trust_remote_code=False, weights_only=True, ignore_mismatched_sizes=True,  # judged below, by name
         )  # fmt: skip
     _judge(model, report, folder)
     return model.eval()
+
+
+def _weights_file(folder: Path) -> str:
+    """The file that transformers will read the weights from: safetensors first; shards must lie beside their index."""
+    names = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+    found = next((name for name in names if (folder / name).is_file()), None)
+    if found is None:
+        raise ValueError(f"{folder} holds no weights: neither model.safetensors nor pytorch_model.bin")
+    if found.endswith(".json"):
+        with _clear_errors(folder, found):
+            index = json.loads((folder / found).read_text(encoding="utf-8"))
+            shards = {str(shard) for shard in index["weight_map"].values()}
+        outside = sorted(shard for shard in shards if shard in (".", "..") or "/" in shard or "\\" in shard)
+        if outside:
+            raise ValueError(f"{folder / found}: shard {outside[0]!r} does not lie beside it")
+    return found
 
 
 def _judge(model: Any, report: dict[str, Any], folder: Path) -> None:

@@ -148,8 +148,9 @@ def read_layout(folder: Path) -> Layout:
         ValueError: a module, activation or pooling mode outside the lists, a path that leaves the folder, JSON that
             cannot be read.
     """
-    modules = read_json(folder / "modules.json") if (folder / "modules.json").exists() else []
-    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
+    listed = (folder / "modules.json").exists()
+    modules = read_json(folder / "modules.json", list) if listed else []
+    if not all(isinstance(module, dict) for module in modules):
         raise ValueError(f"{folder / 'modules.json'} must hold a list of modules")
     names = [_module_name(module.get("type"), folder) for module in modules]
     places = [inside(folder, module.get("path", "")) for module in modules]
@@ -157,7 +158,7 @@ def read_layout(folder: Path) -> Layout:
         raise ValueError(
             f"{folder / 'modules.json'}: modules in the order {names}; only Transformer, Pooling, Dense …, Normalize is known"
         )
-    if modules and (names.count("Transformer") != 1 or names.count("Pooling") > 1):
+    if listed and (names.count("Transformer") != 1 or names.count("Pooling") > 1):
         raise ValueError(f"{folder / 'modules.json'}: {names} must hold one Transformer and at most one Pooling")
     layout = Layout(transformer=folder)
     for name, place in zip(names, places, strict=True):
@@ -169,6 +170,9 @@ def read_layout(folder: Path) -> Layout:
             layout.dense.append(place)
         else:
             layout.normalize = True
+    for file in (layout.transformer / "config.json", layout.transformer / "tokenizer_config.json"):
+        if file.exists():
+            read_json(file)  # transformers reads these for itself, but its errors do not name them
     layout.heads = _find_heads(folder)
     _read_limit(layout)
     _read_prompts(folder, layout)
@@ -308,13 +312,17 @@ def inside(folder: Path, path: object) -> Path:
     return folder / path
 
 
-def read_json(file: Path) -> Any:
+def read_json(file: Path, kind: type = dict) -> Any:
+    """What the file holds: an object, or a list where `kind` says so."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        value = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{file} is missing") from None
     except (ValueError, OSError) as error:
         raise ValueError(f"{file} cannot be read as JSON ({error})") from None
+    if not isinstance(value, kind):
+        raise ValueError(f"{file} must hold {'a list' if kind is list else 'an object'}, got {type(value).__name__}")
+    return value
 
 
 # ------------------------------------------------------------------------------------------------ writing

@@ -1,7 +1,8 @@
 """A design claim, its evidence, its verdict.
 
-A claim states its criterion before the run. `at_least=c` holds when the whole interval is at or above `c` and does not hold
-when the whole interval is below; in between it is not decided. `at_most=c` and `within=d` (inside -d to d) go alike.
+A claim states its criterion before the run. `at_least=c` holds when the whole interval is at or above `c` and does not
+hold when the whole interval is below; in between it is not decided. `at_most=c` and `within=d` (inside -d to d) go the
+same way.
 `exact=condition` is for proofs, parity and counts, which have no interval.
 """
 
@@ -60,8 +61,8 @@ class Claim:
 class Claims:
     """The claims of one notebook, checked one by one and reported at the end.
 
-    name: the notebook's stem. model: a name, a path, or an encoder. data, sentences: a frame from `stlib.datasets`, or a
-    source. evidence: a folder for the evidence file, or "" for none.
+    name: the notebook's stem. model: a name, a path, or an encoder. data, sentences: a frame from `stlib.datasets`, or
+    a source. evidence: a folder for the evidence file, or "" for none.
     """
 
     def __init__(
@@ -101,15 +102,17 @@ class Claims:
         detectable: float | None = None,
         on: Literal["pairs", "sentences"] | None = "pairs",
         note: str = "",
+        undecided: str = "",
     ) -> Claim:
         """Decides one claim and keeps it for the report.
 
         value and interval are in `unit`. A headline's interval is taken at HEADLINE_LEVEL, any other at 0.95.
         on: the data that the claim is about, None where it is about none (a proof, a count).
         expected: the verdict on the reference model and the built-in data; there, another raises AssertionError.
+        undecided: why the experiment cannot be run here; the claim is then not decided and needs no value.
         """
         criterion, bound = self._criterion(id, at_least, at_most, within, exact)
-        numbers = self._numbers(id, criterion, value, interval)
+        numbers = (None, None) if undecided else self._numbers(id, criterion, value, interval)
         if id in self.claims:
             raise ValueError(f"id: {id!r} was checked before; a claim is decided once")
         if headline and any(claim.headline for claim in self.claims.values()):
@@ -124,6 +127,8 @@ class Claims:
             verdict: Verdict = "not decided"
             reason = f"no {on} of your own were given; shown on the built-in {on}"
             note = f"{note}; {reason}" if note else reason
+        elif undecided:
+            verdict, note = "not decided", f"{note}; {undecided}" if note else undecided
         else:
             verdict = _verdict(criterion, bound, numbers[1], bool(exact))
         level = None if numbers[1] is None else HEADLINE_LEVEL if headline else 0.95
@@ -133,8 +138,9 @@ class Claims:
         )  # fmt: skip
         if expected is not None and verdict != expected and not stand_in and self._is_reference(on):
             raise AssertionError(
-                f"{id}: {sentence!r} was expected to come out as {expected!r} on the reference model and built-in data, "
-                f"but the verdict is {verdict!r} ({_measured(claim)}, interval {_interval(claim)}, {_wanted(claim)})"
+                f"{id}: {sentence!r} was expected to come out as {expected!r} on the reference model and built-in "
+                f"data, but the verdict is {verdict!r}: {_measured(claim)}, interval {_interval(claim)}, "
+                f"criterion {_wanted(claim)}"
             )
         self.claims[id] = claim
         return claim
@@ -149,7 +155,7 @@ class Claims:
         rows = [
             [
                 claim.claim + (f" ({claim.note})" if claim.note else ""),
-                "headline" if claim.headline else "exploratory" if claim.interval else "exact",
+                "headline" if claim.headline else "exact" if claim.criterion == "exact" else "exploratory",
                 _measured(claim),
                 _interval(claim),
                 _wanted(claim),
@@ -162,8 +168,9 @@ class Claims:
         return Table(
             ["Claim", "Scope", "Measured", "Interval", "Criterion", "Verdict", "Detectable", "Flips when"],
             rows,
-            f"On {self._model_name} and {self._data_names()}. Intervals: {100 * HEADLINE_LEVEL:.1f} % for the headline, "
-            "95 % for exploratory claims.",
+            f"Model: {self._model_name}. Data: {self._data_names()}. Intervals: {100 * HEADLINE_LEVEL:.1f} % for the "
+            "headline, 95 % for exploratory claims. Detectable: the difference that a sample as variable as this one "
+            "shows four times in five.",
             "\n".join(f"{claim.id}: {claim.verdict}" for claim in claims) or "no claims were checked",
             bold_first=any(claim.headline for claim in claims),
         )
@@ -231,7 +238,7 @@ class Claims:
         return self._data[on]
 
     def _is_reference(self, on: str | None) -> bool:
-        """Whether `expected` binds: the reference weights and, where the claim is about data, all of the built-in set."""
+        """Whether `expected` binds: the reference weights and, if the claim is about data, all of the built-in set."""
         data = self._about("", on)
         if data is not None:
             attrs = data.attrs
@@ -242,11 +249,11 @@ class Claims:
 
     def _data_names(self) -> str:
         named = [
-            f"{frame.attrs['used']:,} {kind} ({frame.attrs['name']}{', standing in' if frame.attrs['stand_in'] else ''})"
+            f"{frame.attrs['used']:,} {kind} ({frame.attrs['name']}{', standing in' * frame.attrs['stand_in']})"
             for kind, frame in self._data.items()
             if frame is not None
         ]
-        return " and ".join(named) or "no data"
+        return ", ".join(named) or "none"
 
     # --- Checks of the arguments ---
 
@@ -338,7 +345,8 @@ def _measured(claim: Claim) -> str:
     if claim.value is None:
         return "–"
     whole = claim.interval is None and float(claim.value).is_integer()
-    return f"{f'{claim.value:,.0f}' if whole else _number(claim.value, claim.unit, _scale(claim))} {claim.unit}".strip()
+    number = f"{claim.value:,.0f}" if whole else _number(claim.value, claim.unit, _scale(claim))
+    return f"{number} {claim.unit}".strip()
 
 
 def _interval(claim: Claim) -> str:
@@ -372,7 +380,7 @@ class Table:
     def _repr_html_(self) -> str:
         if not self.rows:
             return f"<p>{html.escape(self.text)}</p>"
-        style = ' style="text-align: left; vertical-align: top; font-variant-numeric: tabular-nums"'
+        style = ' style="text-align: left; vertical-align: top"'
         head = "".join(f'<th scope="col"{style}>{html.escape(column)}</th>' for column in self.columns)
         body = ""
         for number, (first, *others) in enumerate(self.rows):
@@ -381,7 +389,7 @@ class Table:
             cells = "".join(f"<td{style}>{html.escape(cell)}</td>" for cell in others)
             body += f'<tr><th scope="row"{row_style}>{html.escape(first)}</th>{cells}</tr>\n'
         caption = f'<caption style="text-align: left">{html.escape(self.caption)}</caption>'
-        # The comments mark what notebook tests leave out of the comparison: numbers differ in the last digit by machine.
+        # The comments mark what notebook tests leave out of the comparison: last digits differ from machine to machine.
         return (
             f"<!-- stlib table --><table>{caption}\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>"
             "<!-- end -->"
@@ -445,7 +453,7 @@ def _results() -> Path | None:
 
 
 def recorded(run: str, name: str) -> dict[str, Any]:
-    """The evidence of notebook `name` from an earlier `run`, such as "mpnet_stsb-dev". FileNotFoundError if there is none."""
+    """The evidence of notebook `name` from an earlier `run`, such as "mpnet_stsb-dev"; FileNotFoundError if none."""
     results = _results()
     path = results / "evidence" / run / f"{name}.json" if results else None
     if path is None or not path.is_file():

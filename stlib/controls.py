@@ -45,3 +45,20 @@ def input_embeddings(encoder: SentenceEncoder, sentences: Sequence[str]) -> np.n
     vectors = np.stack([table[row].mean(axis=0) if row else np.zeros(table.shape[1], np.float32) for row in rows])
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(length > 0, length, 1)
+
+
+def untrained_bert(encoder: SentenceEncoder, seed: int = 0) -> SentenceEncoder:
+    """A ruler for cost: BERT of the base size (12 layers, 768 wide), untrained, with `encoder`'s tokenizer and limit.
+
+    Both then compute the same token ids, and how long a model takes does not depend on what it was trained for.
+    """
+    from transformers import BertConfig, BertModel
+
+    model, limit = encoder.model, encoder.max_length
+    config = BertConfig(vocab_size=model.backbone.config.vocab_size, max_position_embeddings=max(512, limit))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        blank = BertModel(config, add_pooling_layer=False).eval()
+    bert = SentenceTransformer(Backbone(blank, model.backbone.pad_id), model.tokenizer, max_length=limit).eval()
+    device = next(model.parameters()).device
+    return SentenceEncoder(bert, device=device, truncation="ignore")

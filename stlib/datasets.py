@@ -1,8 +1,8 @@
 """Pairs and labelled sentences: built-in, from a file, or from the hub.
 
 A source is "built-in", a file (.csv, .tsv, .jsonl, .parquet), an `hf://` address of such a file, or "none": the reader
-gave none, so the built-in data stand in and no claim about them is decided. What is wrong in a file is a ValueError that
-names the row and the column; row 1 is the first row of data.
+gave none, so the built-in data stand in and no claim about them is decided. What is wrong in a file is a ValueError
+that names the row and the column; row 1 is the first row of data.
 """
 
 # mypy: disable-error-code="no-any-return"
@@ -54,8 +54,9 @@ READERS: dict[str, Callable[[Any], pd.DataFrame]] = {
 def load_pairs(source: str | Path = "built-in", *, limit: int | None = None, seed: int = 0) -> pd.DataFrame:
     """Graded pairs: columns sentence1, sentence2, score (float), anchor, kind ("" where the file has none).
 
-    Without an `anchor` column, pairs that share a sentence form a group, and `anchor` is its number. `limit` draws whole
-    groups until no further one fits. `attrs` holds name, sha256, rows (before drawing), used, stand_in, has_anchor, seed.
+    Without an `anchor` column, pairs that share a sentence form a group, and `anchor` is its number. `limit` draws
+    whole groups until no further one fits. `attrs` holds name, sha256, rows (before drawing), used, stand_in,
+    has_anchor, seed.
     """
     frame, attrs = _read(source, "pairs.csv", ["sentence1", "sentence2", "score"])
     where = attrs["name"]

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from stlib import checkpoint
 from stlib.backbone import ATTENTION, DTYPES, Backbone, load_backbone
-from stlib.fast import FastBackbone
+from stlib.fast import FastBackbone, has_hooks
 from stlib.pooling import Pooling, pool, pooling_modes
 from stlib.projection import Projection, positive_integer
 
@@ -26,6 +26,7 @@ TRUNCATION = ("warn", "error", "ignore")
 # Texts are turned into ids this many at a time: the tokenizer's own objects are fifty times as large as the ids.
 _TEXTS_AT_ONCE = 2048
 _BATCH_TOKENS = 2048
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
 
 
 class SentenceTransformer(nn.Module):
@@ -230,6 +231,7 @@ class SentenceEncoder:
         if max_length is not None:
             self.max_length = max_length
         self._lock = threading.Lock()
+        self.packed = True  # False: the plain path, to compare with
         self._fast: FastBackbone | None = None
         self._backend: Any = None
 
@@ -471,10 +473,13 @@ class SentenceEncoder:
 
     def _states_function(self) -> Any:
         """The fast path over the backbone where it is to be had, else the backbone itself."""
+        backbone = self.model.backbone
+        if not self.packed or has_hooks(backbone):
+            return backbone
         with self._lock:
             if self._fast is None or not self._fast.is_current():
-                self._fast = FastBackbone.of(self.model.backbone)
-            return self._fast if self._fast is not None else self.model.backbone
+                self._fast = FastBackbone(backbone)
+            return self._fast
 
     def _unit_vectors(self, name: str, value: Any) -> np.ndarray:
         if isinstance(value, Tensor):
@@ -552,11 +557,14 @@ def _load_tokenizer(layout: checkpoint.Layout) -> Any:
     from transformers import AutoTokenizer
 
     folder = layout.transformer
+    files = [name for name in _TOKENIZER_FILES if (folder / name).is_file()]
+    if not files:  # transformers would make up an empty one
+        raise ValueError(f"{folder} holds no tokenizer: none of {', '.join(_TOKENIZER_FILES)}")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{folder}: cannot read its tokenizer ({reason})") from error
+        raise ValueError(f"{folder}: cannot read its tokenizer, {files[0]} ({reason})") from error
     if layout.lower_case:
         _lower(tokenizer)
     return tokenizer
@@ -585,6 +593,7 @@ def _backend(tokenizer: Any) -> Any:
 def _plain_tokenizer(tokenizer: Any) -> Any:
     """The tokenizer as it is saved: fixed truncation and padding would override the limit that is written beside it."""
     tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.init_kwargs.pop("auto_map", None)  # no code of its own, as for the model
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None and hasattr(backend, "no_truncation"):
         backend.no_truncation()

@@ -3,10 +3,10 @@
 Three rules run through the module.
 
 * Resampling is by weights: a resample says how often each group was drawn, and every statistic of pairs takes those
-  weights `[R, n]` and returns its `R` values. Two models scored with the same weights are compared on the same resamples.
+  weights `[R, n]` and returns its `R` values. Two models scored with the same weights are compared on the same draws.
 * The unit that is drawn is the group of pairs that share a sentence, never the pair: pairs of one group err together.
-* Neighbours are found once, in the data as they are; the values they give each sentence are what is resampled. A resample
-  with copies would make each copy its own nearest neighbour, and random vectors would look pure.
+* Neighbours are found once, in the data as they are; the values they give each sentence are what is resampled. A
+  resample with copies would make each copy its own nearest neighbour, and random vectors would look pure.
 
 Scores called *points* are multiplied by 100.
 """
@@ -28,7 +28,7 @@ from scipy import stats
 Floats = NDArray[np.floating]
 
 HEADLINE_LEVEL = 1 - 0.05 / 7
-"""Level of a headline interval: seven notebooks have one each, so that all seven are right together in 95 % of cases."""
+"""Level of a headline interval: seven notebooks have one each, so that all seven are right in 95 % of cases."""
 
 CHUNK = 2_000_000
 """Numbers held at a time in each working array: 16 MB."""
@@ -147,7 +147,7 @@ def cosine(a: ArrayLike, b: ArrayLike) -> Floats:
 
 
 class _MidRanks:
-    """Weighted mid-ranks: the weight below each value and half the weight at it. Sorts once, for any number of weights."""
+    """Weighted mid-ranks: the weight below each value and half the weight at it. Sorts once for all weights."""
 
     def __init__(self, values: Floats) -> None:
         self.order = np.argsort(values, kind="stable")
@@ -189,8 +189,8 @@ def _columns(**columns: ArrayLike) -> list[Floats]:
 def spearman(similarity: ArrayLike, score: ArrayLike, weights: ArrayLike | None = None) -> float | Floats:
     """Spearman's rank correlation in points; ties share their mean rank.
 
-    similarity, score: `[n]`. Returns a float, or draws `[R]` for weights `[R, n]`: whole weights give exactly the value of
-    the sample with its rows repeated. ValueError where either column is constant.
+    similarity, score: `[n]`. Returns a float, or draws `[R]` for weights `[R, n]`: whole weights give the value
+    of the sample with its rows repeated. ValueError where either column is constant.
     """
     similarity, score = _columns(similarity=similarity, score=score)
     for name, column in (("similarity", similarity), ("score", score)):
@@ -306,7 +306,7 @@ def roc_auc(similarity: ArrayLike, related: ArrayLike, weights: ArrayLike | None
     """Chance that a related pair is more similar than an unrelated one (area under the ROC curve), 0 to 1.
 
     similarity: `[n]`, related: bool `[n]`. Returns a float, or draws `[R]` for weights `[R, n]`.
-    Counted as the Mann-Whitney statistic, which is that area (Hanley and McNeil, 1982), so that all draws share one sort.
+    Counted as the Mann-Whitney statistic, which is that area (Hanley and McNeil, 1982): all draws share one sort.
     """
     similarity, related = _columns(similarity=similarity, related=related)
     if not 0 < related.sum() < len(related) or not np.isin(related, (0, 1)).all():

@@ -96,7 +96,10 @@ def heatmap(
     annotate: bool | None = None,
     ax: Axes | None = None,
 ) -> Figure:
-    """A matrix `[n, m]` on a scale that is stated, never fitted to it; `columns` are the labels across (`labels` if square)."""
+    """A matrix `[n, m]` on a scale that is stated, never fitted to it.
+
+    labels: of the rows, columns: of the columns (`labels` where the matrix is square). Few cells carry their numbers.
+    """
     matrix = np.asarray(matrix, dtype=float)
     rows, across = matrix.shape
     if columns is None and rows == across:
@@ -171,7 +174,10 @@ def scatter_by_label(
     legend: bool = True,
     ax: Axes | None = None,
 ) -> Figure:
-    """Points `[n, 2]`, a marker and a colour for each label. Without axis labels, the axes carry no numbers: none are meant."""
+    """Points `[n, 2]`, a marker and a colour for each label.
+
+    Without `xlabel` and `ylabel` the axes carry no numbers, as those of t-SNE mean nothing.
+    """
     points, names = np.asarray(points, dtype=float), pd.Series([str(text) for text in labels])
     counts = names.value_counts(sort=False)
     if len(counts) > MOST_LABELS:

@@ -44,7 +44,7 @@ TEXTS = [
     "Café owners in Málaga say business is good.",
     "He did not lock the door.",
 ]
-"""Sentences that vocabularies are made of and that tests encode; of different lengths, so that batches are padded."""
+"""What vocabularies are made of and what tests encode; of different lengths, so that a batch needs padding."""
 
 PROMPTS = {
     "s2p_query": "Instruct: Given a web search query, retrieve relevant passages that answer the query.\nQuery: ",
@@ -52,7 +52,7 @@ PROMPTS = {
 }
 
 
-# --- tokenizers: (tokenizer.json, tokenizer_config.json, special tokens by name, files beside them) ---------------------
+# --- tokenizers: (tokenizer.json, tokenizer_config.json, special tokens by name, files beside them) ----------------
 
 
 @dataclass(frozen=True)
@@ -348,7 +348,7 @@ def qwen_tokenizer(append_eos: bool) -> TokenizerFiles:
     return TokenizerFiles(tokenizer, config, special, _bpe_files(tokenizer))
 
 
-# --- families -----------------------------------------------------------------------------------------------------------
+# --- families ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -714,7 +714,7 @@ def public_weights(family: str, folder: Path, seed: int) -> dict[str, Tensor]:
     return weights
 
 
-# --- sentence-transformers folders --------------------------------------------------------------------------------------
+# --- sentence-transformers folders ---------------------------------------------------------------------------------
 
 OLD_TYPES = {name: f"sentence_transformers.models.{name}" for name in ("Transformer", "Pooling", "Dense", "Normalize")}
 NEW_TYPES = {
@@ -780,7 +780,7 @@ def wrap(
     similarity: str | None = None,
     width: int = HIDDEN,
 ) -> Path:
-    """Copy a plain checkpoint into a sentence-transformers folder written by hand, of the `old` or the `new` (6) layout.
+    """Copy a plain checkpoint into a sentence-transformers folder, of the `old` or the `new` (6) layout.
 
     The old layout keeps the limit in sentence_bert_config.json and lists a Normalize folder that does not exist, as
     all-MiniLM-L6-v2 does; the new one keeps the limit in the tokenizer's model_max_length.
@@ -830,7 +830,7 @@ def wrap(
 
 
 def build_stella(folder: str | Path, *, seed: int = 0, canary: Path | None = None) -> Path:
-    """The whole folder of stella_en_1.5B_v5, small: remote code, prompts, separate heads of several sizes, no Normalize."""
+    """The whole folder of stella_en_1.5B_v5, small: remote code, prompts, a head for each size, no Normalize."""
     folder = build("stella", folder, seed=seed, canary=canary)
     default = f"2_Dense_{STELLA_DEFAULT_SIZE}"
     types = [("Transformer", ""), ("Pooling", "1_Pooling"), ("Dense", default)]
@@ -871,7 +871,7 @@ def as_hub_cache(folder: Path, cache: Path, name: str = "someone/model") -> Path
     return snapshot
 
 
-# --- files --------------------------------------------------------------------------------------------------------------
+# --- files ---------------------------------------------------------------------------------------------------------
 
 
 def write_json(path: Path, content: Any) -> None:

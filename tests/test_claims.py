@@ -155,7 +155,7 @@ def surprise(claims, **more):
 
 def test_a_changed_verdict_fails_on_the_reference_model_and_the_built_in_data(weights):
     claims = Claims("02_pooling", model="some/model", data="built-in")
-    with pytest.raises(AssertionError, match="a: 'A.' was expected to come out as 'holds'.*'does not hold'"):
+    with pytest.raises(AssertionError, match=r"a: 'A.' was expected to come out as 'holds'.*'does not hold'"):
         surprise(claims)
 
 
@@ -352,7 +352,7 @@ def test_a_recorded_run_is_read_back(runs):
 
 
 def test_a_run_that_was_not_recorded_is_named_with_those_that_were(runs):
-    with pytest.raises(FileNotFoundError, match="'03_projection' was recorded in run 'minilm_mine'.*: none"):
+    with pytest.raises(FileNotFoundError, match=r"'03_projection' was recorded in run 'minilm_mine'.*: none"):
         recorded("minilm_mine", "03_projection")
     with pytest.raises(FileNotFoundError, match="minilm_mine, mpnet_mine"):
         recorded("other", "02_pooling")
@@ -378,3 +378,11 @@ def test_a_claim_never_recorded_gets_a_sentence_and_no_empty_table(runs):
 def test_built_in_hashes_are_those_of_the_files():
     content = (Path(module.__file__).parent / "data" / "pairs.csv").read_bytes()
     assert load_pairs().attrs["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("criterion", [{"at_least": 1}, {"within": 1}, {"exact": True}])
+def test_a_claim_that_cannot_be_tried_here_is_not_decided_and_says_why(claims, criterion):
+    claim = claims.check("first", "It cannot be tried", **criterion, undecided="no recorded cosines of these pairs")
+    assert (claim.verdict, claim.value, claim.interval) == ("not decided", None, None)
+    assert "no recorded cosines of these pairs" in claims.report()._repr_html_()
+    evidence_is_valid(claims.record())

@@ -147,7 +147,7 @@ def test_a_line_that_is_not_an_object_is_named(tmp_path, line, message):
 
 def test_other_encodings_are_refused_by_name(tmp_path):
     (tmp_path / "mine.csv").write_bytes("sentence1,sentence2,score\ncafé,b,1\nc,d,2\n".encode("latin-1"))
-    with pytest.raises(ValueError, match="mine.csv: expected UTF-8"):
+    with pytest.raises(ValueError, match=r"mine\.csv: expected UTF-8"):
         load_pairs(tmp_path / "mine.csv")
 
 

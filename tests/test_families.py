@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, T5EncoderModel
 
 from stlib import SentenceEncoder, SentenceTransformer
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not use were left out")  # heads of pre-training
 TOLERANCE = 1e-5
 LONG = " ".join(TEXTS * 12)  # beyond 1024 tokens in every vocabulary here
 Folder = Callable[..., Path]
@@ -27,7 +28,7 @@ Folder = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    """`folder(family)` is the plain checkpoint, `folder(family, layout)` the one inside sentence-transformers' files."""
+    """`folder(family)` is the plain checkpoint, `folder(family, layout)` the same in sentence-transformers' files."""
 
     @functools.cache
     def get(family: str, layout: str = "plain") -> Path:
@@ -97,7 +98,7 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
 
 
-# --- vectors --------------------------------------------------------------------------------------------------------------
+# --- vectors -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -163,7 +164,7 @@ def test_empty_and_blank_texts_are_finite_and_leave_their_mates_alone(family: st
     np.testing.assert_allclose(encoder.encode(""), vectors[0], atol=TOLERANCE)
 
 
-# --- the model: ids and mask in, vectors out ------------------------------------------------------------------------------
+# --- the model: ids and mask in, vectors out -----------------------------------------------------------------------
 
 
 def padded(model: SentenceTransformer, texts: Sequence[str], side: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -239,7 +240,7 @@ def test_the_backbone_is_given_only_what_its_forward_names(
     assert set().union(*given) <= named
 
 
-# --- limits ---------------------------------------------------------------------------------------------------------------
+# --- limits --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("family", [name for name, facts in FAMILIES.items() if facts.positions])
@@ -271,7 +272,7 @@ def test_a_declared_limit_above_the_usable_positions_does_not_crash(
     assert np.isfinite(encoder.encode(LONG)).all()
 
 
-# --- weights --------------------------------------------------------------------------------------------------------------
+# --- weights -------------------------------------------------------------------------------------------------------
 
 
 def without(path: Path, copy: Path, beginning: str) -> Path:
@@ -325,7 +326,7 @@ def test_bfloat16_stays_close_and_gives_float32(family: str, folder: Folder) -> 
     assert cosines(vectors, encoder_of(family, folder(family)).encode(TEXTS)).min() > 0.99
 
 
-# --- stella ---------------------------------------------------------------------------------------------------------------
+# --- stella --------------------------------------------------------------------------------------------------------
 
 
 def test_stella_looks_both_ways_through_the_head_that_modules_json_names(stella: Path) -> None:
@@ -403,7 +404,7 @@ def test_stellas_prompts_are_put_before_the_text(stella: Path) -> None:
         by_hand = encoder.encode([prompt + text for text in TEXTS])
         np.testing.assert_allclose(encoder.encode(TEXTS, prompt_name=name), by_hand, atol=TOLERANCE)
         np.testing.assert_allclose(encoder.encode(TEXTS, prompt=prompt), by_hand, atol=TOLERANCE)
-    with pytest.raises(ValueError, match="s2p_query.*s2s_query"):
+    with pytest.raises(ValueError, match=r"s2p_query.*s2s_query"):
         encoder.encode(TEXTS, prompt_name="no such prompt")
 
 
@@ -441,7 +442,7 @@ def test_safetensors_come_before_bin(stella: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(SentenceEncoder(path, output_dim=24).encode(TEXTS), expected)
 
 
-# --- the rule for attention="auto" ----------------------------------------------------------------------------------------
+# --- the rule for attention="auto" ---------------------------------------------------------------------------------
 
 
 def test_a_decoder_with_remote_code_and_no_word_of_pooling_asks_for_the_direction(folder: Folder) -> None:
@@ -478,5 +479,5 @@ def test_the_direction_that_a_config_states_is_obeyed(is_causal: bool, stella: P
 
 @pytest.mark.parametrize("attention", ["both", "", None, True])
 def test_an_unknown_attention_is_refused_with_the_ones_that_exist(attention: object, folder: Folder) -> None:
-    with pytest.raises(ValueError, match="auto.*bidirectional.*causal"):
+    with pytest.raises(ValueError, match=r"auto.*bidirectional.*causal"):
         SentenceEncoder(folder("minilm"), attention=attention)

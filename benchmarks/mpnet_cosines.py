@@ -1,0 +1,73 @@
+"""Record all-mpnet-base-v2's cosines of the pairs, so that `small-is-competitive` can be tried without its 404 MB.
+
+    python benchmarks/mpnet_cosines.py FOLDER [PAIRS.csv ...]      (FOLDER: see benchmarks/mpnet.py; always the built-in pairs)
+
+Writes results/mpnet_cosines.json: for each pairs file, keyed by its SHA-256, one cosine a row (5 digits) and no
+sentence; and what a token costs, beside an untrained BERT of the base size timed in the same run, so that another
+machine can place the cost beside its own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from stlib import SentenceEncoder, checkpoint
+from stlib.claims import _machine, _versions
+from stlib.controls import untrained_bert
+from stlib.datasets import load_pairs, load_sentences
+from stlib.evaluation import cosine
+
+RESULTS = Path(__file__).resolve().parent.parent / "results" / "mpnet_cosines.json"
+REPEATS = 7
+
+
+def cosines(encoder: SentenceEncoder, source: str) -> dict[str, Any]:
+    pairs = load_pairs(source)
+    similarity = cosine(encoder.encode(pairs["sentence1"]), encoder.encode(pairs["sentence2"]))
+    return {"name": pairs.attrs["name"], "rows": len(pairs), "cosines": [round(float(value), 5) for value in similarity]}
+
+
+def milliseconds_a_thousand_tokens(encoders: dict[str, SentenceEncoder], sentences: list[str]) -> dict[str, float]:
+    """Median of alternating repeats."""
+    seconds: dict[str, list[float]] = {name: [] for name in encoders}
+    for repeat in range(REPEATS + 1):
+        for name, encoder in encoders.items():
+            started = time.perf_counter()
+            encoder.encode(sentences)
+            if repeat:  # the first warms up
+                seconds[name].append(time.perf_counter() - started)
+    tokens = {name: sum(encoder.token_counts(sentences)) for name, encoder in encoders.items()}
+    return {name: round(1e6 * float(np.median(times)) / tokens[name], 1) for name, times in seconds.items()}
+
+
+def main(folder: str, *sources: str) -> None:
+    mpnet = SentenceEncoder(folder, truncation="ignore")
+    small = SentenceEncoder()
+    sentences = load_sentences()["text"].tolist()[:96]
+    record = {
+        "what": "cosine of each pair by all-mpnet-base-v2, keyed by the SHA-256 of the pairs file",
+        "model": {"name": "all-mpnet-base-v2", "sha256": checkpoint.weights_sha256(Path(folder))},
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": _machine() | {"threads": torch.get_num_threads()},
+        "versions": _versions(),
+        "milliseconds_a_thousand_tokens": milliseconds_a_thousand_tokens(
+            {"all-mpnet-base-v2": mpnet, "untrained BERT, base size": untrained_bert(small), "all-MiniLM-L6-v2": small},
+            sentences,
+        ),
+        "pairs": {load_pairs(source).attrs["sha256"]: cosines(mpnet, source) for source in ("built-in", *sources)},
+    }
+    text = json.dumps(record, indent=1, ensure_ascii=False)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
