@@ -147,7 +147,7 @@ class Claims:
 
     def report(self) -> Table:
         """The decision table, headline first; with an evidence folder, also writes `{evidence}/{name}.json`."""
-        if str(self.evidence):
+        if self.evidence:
             folder = Path(self.evidence)
             folder.mkdir(parents=True, exist_ok=True)
             _write(folder / f"{self.name}.json", self.record())
@@ -450,6 +450,17 @@ def _results() -> Path | None:
     package = Path(__file__).parent
     candidates = (package.parent / "results", package / "results")
     return next((folder for folder in candidates if (folder / "evidence").is_dir()), None)
+
+
+def measurement(name: str) -> dict[str, Any]:
+    """What `results/{name}.json` records, from the checkout or from inside the installed package."""
+    package = Path(__file__).parent
+    paths = [folder / "results" / f"{name}.json" for folder in (package.parent, package)]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        raise FileNotFoundError(f"no measurement {name!r} was recorded: there is no results/{name}.json")
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record
 
 
 def recorded(run: str, name: str) -> dict[str, Any]:

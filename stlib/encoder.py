@@ -26,7 +26,14 @@ TRUNCATION = ("warn", "error", "ignore")
 # Texts are turned into ids this many at a time: the tokenizer's own objects are fifty times as large as the ids.
 _TEXTS_AT_ONCE = 2048
 _BATCH_TOKENS = 2048
-_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
 
 
 class SentenceTransformer(nn.Module):
@@ -458,7 +465,7 @@ class SentenceEncoder:
         """Call `keep(rows, token states [b, T, H])` for batches of texts with equal token counts, longest first."""
         bar = contextlib.nullcontext()
         if show_progress:
-            from tqdm.auto import tqdm
+            from tqdm import tqdm
 
             bar = tqdm(total=len(ids), unit="text")
         device = next(self.model.parameters()).device

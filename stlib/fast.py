@@ -65,7 +65,10 @@ def has_hooks(module: nn.Module) -> bool:
 
 def _fingerprint(encoder: nn.Module) -> list[tuple[int, int, float]]:
     # The version counter misses writes through `.data`; one entry of each weight is compared as well.
-    return [(weight.data_ptr(), weight._version, weight.detach().view(-1)[weight.numel() // 2].item()) for weight in encoder.parameters()]
+    return [
+        (weight.data_ptr(), weight._version, weight.detach().view(-1)[weight.numel() // 2].item())
+        for weight in encoder.parameters()
+    ]
 
 
 @functools.cache

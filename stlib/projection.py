@@ -56,7 +56,7 @@ class Projection(nn.Module):
         Squared lengths are kept in expectation, with a relative error of about sqrt(2 / out_features)
         (Johnson and Lindenstrauss 1984).
         """
-        projection = cls(in_features, out_features, bias=False)
+        projection = cls._blank(in_features, out_features, bias=False)
         entries = torch.randn(out_features, in_features, generator=torch.Generator().manual_seed(seed))
         return projection._with(entries / out_features**0.5)
 
@@ -85,7 +85,7 @@ class Projection(nn.Module):
         pca = PCA(out_features, svd_solver="full").fit(samples)
         axes = pca.components_ / (np.sqrt(pca.explained_variance_)[:, None] if whiten else 1.0)
         weight = torch.from_numpy(axes)
-        projection = cls(samples.shape[1], out_features)
+        projection = cls._blank(samples.shape[1], out_features, bias=True)
         return projection._with(weight, -weight @ torch.from_numpy(pca.mean_))
 
     @classmethod
@@ -95,7 +95,13 @@ class Projection(nn.Module):
             raise ValueError(
                 f"out_features={out_features} exceeds in_features={in_features}: truncation cannot add coordinates"
             )
-        return cls(in_features, out_features, bias=False)._with(torch.eye(out_features, in_features))
+        return cls._blank(in_features, out_features, bias=False)._with(torch.eye(out_features, in_features))
+
+    @classmethod
+    def _blank(cls, in_features: int, out_features: int, bias: bool) -> Projection:
+        """To be filled at once, so torch's own random initialisation leaves no trace in the global generator."""
+        with torch.random.fork_rng(devices=[]):
+            return cls(in_features, out_features, bias)
 
     @torch.no_grad()
     def _with(self, weight: Tensor, bias: Tensor | None = None) -> Projection:

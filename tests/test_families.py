@@ -190,7 +190,7 @@ def test_a_padded_batch_equals_its_rows_alone_whatever_the_side_and_the_cells(
     ids, mask = padded(model, TEXTS, side)
     with torch.no_grad():
         together = model(ids, mask)
-        odd_cells = model(torch.where(mask == 1, ids, 7), mask)  # the mask decides, not what stands in padded cells
+        odd_cells = model(torch.where(mask == 1, ids, -100), mask)  # the mask decides, not what stands in padded cells
         alone = torch.cat([model(row[keep.bool()][None]) for row, keep in zip(ids, mask, strict=True)])
     torch.testing.assert_close(together, alone, atol=TOLERANCE, rtol=0)
     torch.testing.assert_close(odd_cells, alone, atol=TOLERANCE, rtol=0)

@@ -279,6 +279,7 @@ def test_limit_prompts_and_similarity_are_saved(layout: str, plain: Folder, tmp_
     encoder.model.save_pretrained(tmp_path / "saved")
     again, theirs = SentenceEncoder(tmp_path / "saved", truncation="ignore"), st_model(tmp_path / "saved")
     assert again.max_length == theirs.max_seq_length == 12
+    assert read_json(tmp_path / "saved" / "tokenizer_config.json")["model_max_length"] == 12  # where release 6 looks
     assert again.model.prompts["query"] == theirs.prompts["query"] == "query: "
     assert theirs.similarity_fn_name == "dot"
     np.testing.assert_allclose(theirs.encode(TEXTS), encoder.encode(TEXTS), atol=SAME)

@@ -1,0 +1,38 @@
+"""Shared fixtures: the real model, loaded once, and sentence-transformers beside it. The tests need no network."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def encoder() -> Any:
+    from stlib import SentenceEncoder
+
+    return SentenceEncoder(truncation="ignore", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def peer(encoder: Any) -> Any:
+    """sentence-transformers on the same folder."""
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(encoder.model.folder), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def stsb() -> Path:
+    """The folder of the STS benchmark, which is not part of the repository."""
+    folder = Path(os.environ.get("STLIB_DATA_DIR", "")) / "stsb"
+    if "STLIB_DATA_DIR" not in os.environ or not (folder / "dev.csv").exists():
+        pytest.skip("STLIB_DATA_DIR names no folder with stsb/dev.csv")
+    return folder
