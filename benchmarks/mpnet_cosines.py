@@ -2,7 +2,7 @@
 
     python benchmarks/mpnet_cosines.py FOLDER [PAIRS.csv ...]      (FOLDER: see benchmarks/mpnet.py; always the built-in pairs)
 
-Writes results/mpnet_cosines.json: for each pairs file, keyed by its SHA-256, one cosine a row (5 digits) and no
+What was recorded before is kept; delete the file to measure anew. Writes results/mpnet_cosines.json: for each pairs file, keyed by its SHA-256, one cosine a row (5 digits) and no
 sentence; and what a token costs, beside an untrained BERT of the base size timed in the same run, so that another
 machine can place the cost beside its own.
 """
@@ -26,7 +26,7 @@ from stlib.datasets import load_pairs, load_sentences
 from stlib.evaluation import cosine
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "mpnet_cosines.json"
-REPEATS = 7
+REPEATS = 5
 
 
 def cosines(encoder: SentenceEncoder, source: str) -> dict[str, Any]:
@@ -50,23 +50,25 @@ def milliseconds_a_thousand_tokens(encoders: dict[str, SentenceEncoder], sentenc
 
 def main(folder: str, *sources: str) -> None:
     mpnet = SentenceEncoder(folder, truncation="ignore")
+    old = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"pairs": {}}
+    pairs = {}
+    for source in ("built-in", *sources):
+        sha256 = load_pairs(source).attrs["sha256"]
+        pairs[sha256] = old["pairs"].get(sha256) or cosines(mpnet, source)
     small = SentenceEncoder()
-    sentences = load_sentences()["text"].tolist()[:96]
+    contenders = {"all-mpnet-base-v2": mpnet, "untrained BERT, base size": untrained_bert(small), "all-MiniLM-L6-v2": small}
+    times = "milliseconds_a_thousand_tokens"
     record = {
         "what": "cosine of each pair by all-mpnet-base-v2, keyed by the SHA-256 of the pairs file",
         "model": {"name": "all-mpnet-base-v2", "sha256": checkpoint.weights_sha256(Path(folder))},
         "date": datetime.now(UTC).date().isoformat(),
         "machine": _machine() | {"threads": torch.get_num_threads()},
         "versions": _versions(),
-        "milliseconds_a_thousand_tokens": milliseconds_a_thousand_tokens(
-            {"all-mpnet-base-v2": mpnet, "untrained BERT, base size": untrained_bert(small), "all-MiniLM-L6-v2": small},
-            sentences,
-        ),
-        "pairs": {load_pairs(source).attrs["sha256"]: cosines(mpnet, source) for source in ("built-in", *sources)},
+        times: old.get(times) or milliseconds_a_thousand_tokens(contenders, load_sentences()["text"].tolist()[:48]),
+        "pairs": pairs,
     }
-    text = json.dumps(record, indent=1, ensure_ascii=False)
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(text + "\n", encoding="utf-8")
+    RESULTS.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
