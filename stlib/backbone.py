@@ -32,7 +32,7 @@ class Backbone(nn.Module):
         causal: true where a token sees only what stands before it.
     """
 
-    def __init__(self, model: nn.Module, pad_id: int) -> None:
+    def __init__(self, model: Any, pad_id: int) -> None:
         super().__init__()
         self.model = model
         self.pad_id = pad_id
@@ -47,9 +47,15 @@ class Backbone(nn.Module):
         return self.model.config
 
     @property
-    def encoder(self) -> nn.Module:
-        """The part that encodes: of BART, `last_hidden_state` would be the decoder's."""
+    def encoder(self) -> Any:
+        """The part that encodes, a Hugging Face model: of BART, `last_hidden_state` would be the decoder's."""
         return self.model.get_encoder() if self.config.is_encoder_decoder else self.model
+
+    @property
+    def vocabulary(self) -> int:
+        """How many token ids the model has embeddings for."""
+        rows: int = self.encoder.get_input_embeddings().num_embeddings
+        return rows
 
     @property
     def dtype(self) -> torch.dtype:
@@ -131,14 +137,15 @@ def _turn(backbone: Backbone, causal: bool, folder: Path) -> Backbone:
     backbone.config.is_causal = causal
     for module in backbone.modules():
         if isinstance(getattr(module, "is_causal", None), bool):
-            module.is_causal = causal  # read by the kernels where no mask is built
-    turned = Backbone(backbone.model, backbone.pad_id)
-    if turned.causal != causal:
-        raise ValueError(
-            f'attention="{"causal" if causal else "bidirectional"}" is not available for {folder}: this '
-            f"{backbone.config.model_type} model attends {'causally' if turned.causal else 'in both directions'}"
-        )
-    return turned
+            module.is_causal = causal  # type: ignore[assignment]  # read by the kernels where no mask is built
+    with contextlib.suppress(ValueError):  # a model that turned halfway: its answer depends on padding
+        turned = Backbone(backbone.model, backbone.pad_id)
+        if turned.causal == causal:
+            return turned
+    raise ValueError(
+        f'attention="{"causal" if causal else "bidirectional"}" is not available for {folder}: this '
+        f"{backbone.config.model_type} model attends {'in both directions' if causal else 'causally'}"
+    )
 
 
 @torch.no_grad()

@@ -43,7 +43,7 @@ _MODULES = {"Transformer", "Pooling", "Dense", "Normalize"}
 _MODULE_TYPE = re.compile(
     r"sentence_transformers\.(models|base\.modules\.\w+|sentence_transformer\.modules\.\w+)\.(?P<name>\w+)"
 )
-_WRITTEN = re.compile(r".*\.(json|safetensors|bin|txt|model|jinja)|\d+_\w+")  # what a checkpoint consists of
+_WRITTEN = re.compile(r".*\.(json|safetensors|bin|txt|model|jinja|py)|\d+_\w+")  # what a checkpoint consists of
 
 
 @dataclasses.dataclass
@@ -156,7 +156,7 @@ def read_layout(folder: Path) -> Layout:
     places = [inside(folder, module.get("path", "")) for module in modules]
     if modules and names != sorted(names, key=["Transformer", "Pooling", "Dense", "Normalize"].index):
         raise ValueError(
-            f"{folder / 'modules.json'}: modules in the order {names}; only Transformer, Pooling, Dense …, Normalize is known"
+            f"{folder / 'modules.json'}: modules in the order {names}; known: Transformer, Pooling, Dense …, Normalize"
         )
     if listed and (names.count("Transformer") != 1 or names.count("Pooling") > 1):
         raise ValueError(f"{folder / 'modules.json'}: {names} must hold one Transformer and at most one Pooling")
@@ -251,7 +251,7 @@ def read_projection(place: Path) -> Projection:
     """One Dense module. Safetensors first; a `.bin` is read with `weights_only=True` alone.
 
     Raises:
-        ValueError: an activation that is not allowed, weights that are missing, spare, misshapen, damaged or not finite.
+        ValueError: an activation that is not allowed; weights missing, spare, misshapen, damaged or not finite.
     """
     config = read_json(place / "config.json")
     activation = _activation(config.get("activation_function", "torch.nn.modules.activation.Tanh"), place)
@@ -303,7 +303,7 @@ def _read_weights(place: Path) -> dict[str, torch.Tensor]:
 
 
 def inside(folder: Path, path: object) -> Path:
-    """`folder / path`, where `path` is a plain relative path. Judged by its text: files in the hub's cache are links."""
+    """`folder / path`, a plain relative path. It is judged by its text: files in the hub's cache are links."""
     if not isinstance(path, str):
         raise ValueError(f"{folder / 'modules.json'}: path {path!r} must be a string")
     for flavour in (PurePosixPath(path), PureWindowsPath(path)):
@@ -332,7 +332,12 @@ def write_layout(folder: Path, layout: Layout, projections: list[Projection], wi
     """Write everything but the backbone and the tokenizer, with the module names that every release can load."""
     kinds = ["Transformer", "Pooling", *["Dense"] * len(projections), *(["Normalize"] if layout.normalize else [])]
     modules = [
-        {"idx": number, "name": str(number), "path": f"{number}_{kind}" if number else "", "type": f"sentence_transformers.models.{kind}"}
+        {
+            "idx": number,
+            "name": str(number),
+            "path": f"{number}_{kind}" if number else "",
+            "type": f"sentence_transformers.models.{kind}",
+        }
         for number, kind in enumerate(kinds)
     ]  # fmt: skip
     write_json(folder / "modules.json", modules)
@@ -388,7 +393,7 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
     Raises:
         ValueError: `folder` is there and is something else than a checkpoint.
     """
-    folder = Path(os.path.abspath(folder.expanduser()))
+    folder = folder.expanduser().absolute()
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / "config.json").exists())):
         raise ValueError(f"folder={str(folder)!r} is there and holds something else than a model: give another name")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -411,6 +416,8 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
 
 def untrained(width: int, output_dim: int) -> Projection:
     """A fresh projection for a folder that has no heads at all, with a warning."""
-    warnings.warn(f"output_dim={output_dim}: the checkpoint has no projection; this one of {width} to {output_dim} is untrained",
-                  stacklevel=4)  # fmt: skip
+    message = (
+        f"output_dim={output_dim}: the checkpoint has no projection; this one of {width} to {output_dim} is untrained"
+    )
+    warnings.warn(message, stacklevel=4)
     return Projection(width, output_dim)

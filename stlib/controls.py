@@ -23,7 +23,7 @@ def random_weights(model: SentenceTransformer, seed: int = 0) -> SentenceTransfo
         blank = type(model.backbone.model)(copy.deepcopy(model.backbone.config)).eval()
         projection = [
             Projection(part.in_features, part.out_features, part.linear.bias is not None, part.activation)
-            for part in model.projection
+            for part in model.projections
         ]
     return SentenceTransformer(
         Backbone(blank, model.backbone.pad_id), model.tokenizer, pooling=model.pooling, projection=projection,

@@ -1,4 +1,4 @@
-"""`SentenceTransformer`, the model (pool, project, normalise over a backbone), and `SentenceEncoder`, its friendly helper."""
+"""`SentenceTransformer`, the model (pool, project, normalise over a backbone), and its helper `SentenceEncoder`."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class SentenceTransformer(nn.Module):
         self.folder: Path | None = None
         self.source: str | None = None
         width = backbone.width * len(self.pooling)
-        for part in self.projection:
+        for part in self.projections:
             if part.in_features != width:
                 raise ValueError(f"the projection takes {part.in_features} numbers, but {width} come in")
             width = part.out_features
@@ -134,9 +134,14 @@ class SentenceTransformer(nn.Module):
         return model.eval()
 
     @property
+    def projections(self) -> list[Projection]:
+        """The linear maps after pooling, in order; often none."""
+        return [part for part in self.projection if isinstance(part, Projection)]
+
+    @property
     def dimension(self) -> int:
         """D, the length of a vector."""
-        return self.projection[-1].out_features if len(self.projection) else self.backbone.width * len(self.pooling)
+        return ([self.backbone.width * len(self.pooling)] + [part.out_features for part in self.projections])[-1]
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Token ids [B, T] and mask [B, T] -> vectors [B, D] in float32. Differentiable; padded on either side."""
@@ -156,6 +161,11 @@ class SentenceTransformer(nn.Module):
         Raises:
             ValueError: the folder is there and holds something else than a model.
         """
+        if self.backbone.config.is_encoder_decoder:
+            warnings.warn(
+                "sentence-transformers reads the decoder's states from this folder; stlib reads the encoder's",
+                stacklevel=2,
+            )
         layout = copy.copy(self._layout)
         layout.pooling, layout.normalize, layout.max_length = self.pooling, self.normalize, self.max_length
         layout.prompts, layout.default_prompt_name = self.prompts, self.default_prompt_name
@@ -169,7 +179,7 @@ class SentenceTransformer(nn.Module):
             tokenizer = _plain_tokenizer(self.tokenizer)
             tokenizer.model_max_length = self.max_length
             tokenizer.save_pretrained(fresh)
-            checkpoint.write_layout(fresh, layout, list(self.projection), self.backbone.width)
+            checkpoint.write_layout(fresh, layout, self.projections, self.backbone.width)
 
         checkpoint.replace_folder(Path(folder), write)
 
@@ -438,16 +448,26 @@ class SentenceEncoder:
             ids += [np.asarray(row, dtype=np.int32) for row in self._tokenize(chunk)]
             cut += [index for index in range(start, len(ids)) if len(ids[index]) > limit]
         if cut and self.truncation == "error":
-            raise ValueError(
-                f"sentences[{cut[0]}] has {len(ids[cut[0]])} tokens, more than max_length={limit} ({len(cut)} of {len(texts)} do)"
-            )
+            first = f"sentences[{cut[0]}] has {len(ids[cut[0]])} tokens"
+            raise ValueError(f"{first}, more than max_length={limit}; so have {len(cut)} of {len(texts)} texts")
         if cut and self.truncation == "warn":
             warnings.warn(f"{len(cut)} of {len(texts)} texts were truncated to {limit} tokens", stacklevel=3)
+        self._check_vocabulary(ids)
         if cut:
             shorten = _shortener(self.tokenizer, limit)
             for index in cut:
                 ids[index] = np.asarray(shorten(texts[index], ids[index]), dtype=np.int32)
         return ids
+
+    def _check_vocabulary(self, ids: list[np.ndarray]) -> None:
+        """A tokenizer may know more tokens than the model has rows for; then the error says which text has one."""
+        rows = self.model.backbone.vocabulary
+        if len(self.tokenizer) > rows:
+            for index, row in enumerate(ids):
+                if len(row) and row.max() >= rows:
+                    raise ValueError(
+                        f"sentences[{index}] holds token id {row.max()}, but the model has only {rows} embeddings"
+                    )
 
     @contextlib.contextmanager
     def _eval(self) -> Iterator[None]:
@@ -549,7 +569,7 @@ def _chunks(texts: list[str]) -> Iterator[list[str]]:
 
 
 def _equal_length_batches(ids: list[np.ndarray], budget: int) -> Iterator[np.ndarray]:
-    """Row numbers of texts with equal token counts, at most `budget` tokens together, longest first; empty ones left out."""
+    """Row numbers of texts of equal token count, up to `budget` tokens together, longest first, empty ones left out."""
     lengths = np.fromiter((len(row) for row in ids), dtype=np.int64, count=len(ids))
     order = np.argsort(-lengths, kind="stable")
     starts = np.flatnonzero(np.diff(lengths[order], prepend=-1))
@@ -609,7 +629,7 @@ def _plain_tokenizer(tokenizer: Any) -> Any:
 
 
 def _shortener(tokenizer: Any, limit: int) -> Any:
-    """A function (text, all its ids) -> ids cut to `limit`, the special tokens kept as the tokenizer itself keeps them."""
+    """A function (text, all its ids) -> ids cut to `limit`, special tokens kept as the tokenizer itself keeps them."""
     special = tokenizer.num_special_tokens_to_add()
     backend = _backend(tokenizer)
     if limit <= special:

@@ -50,9 +50,17 @@ def test_blank_text_gives_a_finite_unit_vector(encoder: Any, blank: str) -> None
 
 @pytest.mark.parametrize(
     "container",
-    [tuple, np.array, pd.Series, iter, lambda texts: pd.Series(texts, index=[7, 3, 7]), lambda texts: np.array(texts, dtype=object),
-     lambda texts: (text for text in texts), lambda texts: pd.Series(texts, dtype="string")],
-)  # fmt: skip
+    [
+        tuple,
+        np.array,
+        pd.Series,
+        iter,
+        lambda texts: (text for text in texts),
+        lambda texts: pd.Series(texts, index=[7, 3, 7]),
+        lambda texts: pd.Series(texts, dtype="string"),
+        lambda texts: np.array(texts, dtype=object),
+    ],
+)
 def test_any_one_dimensional_collection_of_str(encoder: Any, container: Any) -> None:
     np.testing.assert_array_equal(encoder.encode(container(SENTENCES)), encoder.encode(SENTENCES))
 
@@ -310,7 +318,17 @@ def test_survives_pickling(encoder: Any) -> None:
 
 
 def test_import_loads_no_heavy_company() -> None:
-    heavy = "sklearn pandas matplotlib scipy seaborn sentence_transformers ray papermill IPython".split()
+    heavy = [
+        "sklearn",
+        "pandas",
+        "matplotlib",
+        "scipy",
+        "seaborn",
+        "sentence_transformers",
+        "ray",
+        "papermill",
+        "IPython",
+    ]
     code = f"import sys, stlib; print([name for name in {heavy!r} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 
-_WORDS = "the a river bank rate of change under old bridges costs 3.14 €5,000 naïve co-operate don't U.S. http://x.org/a?b=1".split()
+_TEXT = (
+    "the a river bank rate of change under old bridges costs 3.14 €5,000 naïve co-operate don't U.S. http://x.org/a?b=1"
+)
+_WORDS = _TEXT.split(" ")
 
 
 def _words(count: int) -> str:

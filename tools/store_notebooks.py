@@ -1,6 +1,6 @@
 """Execute notebooks from top to bottom and store them with their outputs, without the traces of a run.
 
-    python tools/store_notebooks.py [notebooks/02_pooling.ipynb ...]     (default: all, solutions too)
+python tools/store_notebooks.py [notebooks/02_pooling.ipynb ...]     (default: all, solutions too)
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def clean(notebook: nbformat.NotebookNode) -> None:
         cell["id"] = f"cell-{number:02d}"
         for output in cell.get("outputs", []):
             text = str(output.get("text", "")) + str(output.get("data", {}).get("text/html", ""))
-            if output.output_type == "error" or output.get("name") == "stderr" or re.search(r"/(home|root|tmp|work|Users)/", text):
+            noise = output.output_type == "error" or output.get("name") == "stderr"
+            if noise or re.search(r"/(home|root|tmp|work|Users)/", text):
                 raise SystemExit(f"cell {number}: an error, stderr or an absolute path in its output:\n{text[:400]}")
 
 
@@ -38,7 +39,7 @@ def store(path: Path) -> float:
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / path.name
-        papermill.execute_notebook(path, out, progress_bar=False, log_output=False, kernel_name="python3", cwd=path.parent)
+        papermill.execute_notebook(path, out, progress_bar=False, kernel_name="python3", cwd=path.parent)
         notebook = nbformat.read(out, as_version=4)
     clean(notebook)
     fresh = path.with_suffix(".ipynb.new")
@@ -49,7 +50,8 @@ def store(path: Path) -> float:
 
 def main(arguments: list[str]) -> None:
     folder = ROOT / "notebooks"
-    paths = [Path(argument) for argument in arguments] or [*sorted(folder.glob("0*.ipynb")), *sorted(folder.glob("solutions/*.ipynb"))]
+    everything = [*sorted(folder.glob("0*.ipynb")), *sorted(folder.glob("solutions/*.ipynb"))]
+    paths = [Path(argument) for argument in arguments] or everything
     for path in paths:
         print(f"{path.name}: {store(path.resolve()):.0f} s", flush=True)
 
