@@ -15,9 +15,8 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-DECLARED = [
-    Requirement(text) for text in [*PROJECT["dependencies"], *sum(PROJECT["optional-dependencies"].values(), [])]
-]
+EXTRAS = [text for extra in PROJECT["optional-dependencies"].values() for text in extra]
+DECLARED = [Requirement(text) for text in [*PROJECT["dependencies"], *EXTRAS]]
 LOCK = dict(
     line.split("==") for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines() if "==" in line
 )
