@@ -238,7 +238,7 @@ def first_vector(folder: Path, repeats: int) -> dict[str, float]:
 
 
 def memory(folder: Path, sizes: tuple[int, ...]) -> list[dict[str, float]]:
-    """Peak memory of a process that encodes n sentences: what encoding adds, beside what the vectors themselves take."""
+    """Peak memory of a process that encodes n sentences: what encoding adds, beside the size of the vectors."""
     sentences, rows = next(iter(corpora().values())), []
     file = ROOT / "build" / "texts.txt"
     file.parent.mkdir(exist_ok=True)

@@ -93,6 +93,8 @@ def test_every_grade_from_two_up_has_high_and_low_overlap(pairs, measured):
     assert all(0.35 <= heavy[grade] <= 0.65 for grade in "2345")
     fooled = pairs["kind"].isin(["frame", "homonym"])
     assert all(fooled[pairs["score"] == grade].mean() >= 0.33 for grade in (0, 1))
+    heavy = measured["share with jaccard of 0.3 or more, by grade"]
+    assert all(heavy[grade] >= 0.32 for grade in "01")
 
 
 def test_negative_words_stand_in_every_grade(measured):
