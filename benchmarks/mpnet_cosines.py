@@ -1,8 +1,8 @@
 """Record all-mpnet-base-v2's cosines of the pairs, so that `small-is-competitive` can be tried without its 404 MB.
 
-    python benchmarks/mpnet_cosines.py FOLDER [PAIRS.csv ...]      (FOLDER: see benchmarks/mpnet.py; always the built-in pairs)
+    python benchmarks/mpnet_cosines.py FOLDER [PAIRS.csv ...]      (FOLDER: see benchmarks/mpnet.py)
 
-What was recorded before is kept; delete the file to measure anew. Writes results/mpnet_cosines.json: for each pairs file, keyed by its SHA-256, one cosine a row (5 digits) and no
+What was recorded before is kept; delete the file to measure anew. Writes results/mpnet_cosines.json: for each pairs file, the built-in one always, keyed by its SHA-256, one cosine a row (5 digits) and no
 sentence; and what a token costs, beside an untrained BERT of the base size timed in the same run, so that another
 machine can place the cost beside its own.
 """
@@ -32,18 +32,22 @@ REPEATS = 5
 def cosines(encoder: SentenceEncoder, source: str) -> dict[str, Any]:
     pairs = load_pairs(source)
     similarity = cosine(encoder.encode(pairs["sentence1"]), encoder.encode(pairs["sentence2"]))
-    return {"name": pairs.attrs["name"], "rows": len(pairs), "cosines": [round(float(value), 5) for value in similarity]}
+    return {
+        "name": pairs.attrs["name"],
+        "rows": len(pairs),
+        "cosines": [round(float(value), 5) for value in similarity],
+    }
 
 
 def milliseconds_a_thousand_tokens(encoders: dict[str, SentenceEncoder], sentences: list[str]) -> dict[str, float]:
-    """Median of alternating repeats."""
+    """Median of alternating repeats, in processor time: other programs on the machine hardly matter then."""
     seconds: dict[str, list[float]] = {name: [] for name in encoders}
     for repeat in range(REPEATS + 1):
         for name, encoder in encoders.items():
-            started = time.perf_counter()
+            started = time.process_time()
             encoder.encode(sentences)
             if repeat:  # the first warms up
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(time.process_time() - started)
     tokens = {name: sum(encoder.token_counts(sentences)) for name, encoder in encoders.items()}
     return {name: round(1e6 * float(np.median(times)) / tokens[name], 1) for name, times in seconds.items()}
 
@@ -56,8 +60,9 @@ def main(folder: str, *sources: str) -> None:
         sha256 = load_pairs(source).attrs["sha256"]
         pairs[sha256] = old["pairs"].get(sha256) or cosines(mpnet, source)
     small = SentenceEncoder()
-    contenders = {"all-mpnet-base-v2": mpnet, "untrained BERT, base size": untrained_bert(small), "all-MiniLM-L6-v2": small}
-    times = "milliseconds_a_thousand_tokens"
+    ruler = untrained_bert(small)
+    contenders = {"all-mpnet-base-v2": mpnet, "untrained BERT, base size": ruler, "all-MiniLM-L6-v2": small}
+    times = "processor_milliseconds_a_thousand_tokens"
     record = {
         "what": "cosine of each pair by all-mpnet-base-v2, keyed by the SHA-256 of the pairs file",
         "model": {"name": "all-mpnet-base-v2", "sha256": checkpoint.weights_sha256(Path(folder))},

@@ -2,9 +2,9 @@
 
     STLIB_DATA_DIR=… python benchmarks/record_evidence.py [--mpnet FOLDER] [--only 02 03] [--runs mpnet_builtin …]
 
-Four runs: MiniLM and MPNet, each on the built-in data and on the pairs of STS-B dev (in place of the built-in ones; STS-B has
-no topics, so claims about sentences are not tried there). Two notebooks at a time, one thread each. A notebook that fails
-leaves what was recorded before. Timing claims of these runs say little: the machine is shared by two of them.
+Four runs: MiniLM and MPNet, each on the built-in data and on the pairs of STS-B dev (which has no topics, so that
+claims about sentences are not tried there). Two notebooks at a time, one thread each. A notebook that fails leaves
+what was recorded before. Timing claims of these runs say little: two of them share the machine.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def execute(notebook: Path, out: Path, parameters: dict[str, str]) -> str:
         run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
         evidence = Path(folder) / f"{notebook.stem}.json"
         if run.returncode or not evidence.exists():
-            return f"{out.name}/{notebook.stem} FAILED: {run.stderr.strip().splitlines()[-1] if run.stderr else 'no evidence'}"
+            reason = run.stderr.strip().splitlines()[-1] if run.stderr.strip() else "no evidence was written"
+            return f"{out.name}/{notebook.stem} FAILED: {reason}"
         out.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(evidence, out / f".{evidence.name}")
         (out / f".{evidence.name}").replace(out / evidence.name)

@@ -3,7 +3,7 @@
     python benchmarks/stella_cost.py [THREADS]
 
 Its weights aren't needed for that: a checkpoint of the full size (1,543,268,864 parameters, bfloat16) and in stella's
-layout is made on the fly with random weights, in a temporary folder (3.1 GB of disk, about 8 GB of memory), and removed.
+layout is made on the fly with random weights in a temporary folder (3.1 GB of disk, 8 GB of memory), and removed.
 Each model is loaded and measured in a process of its own, on the same token ids: MiniLM's tokenizer stands in for
 stella's, which isn't here either. Writes results/stella_cost.json.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -37,7 +36,8 @@ TEXTS, REPEATS = 24, 3
 def build(folder: Path) -> None:
     """stella's layout: keys that begin with `model.`, `auto_map`, mean pooling, a head 1536 -> 1024, no Normalize."""
     from safetensors.torch import save_file
-    from transformers import Qwen2Config, Qwen2Model
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import Qwen2Config, Qwen2Model, Qwen2Tokenizer
 
     config = Qwen2Config(
         architectures=["Qwen2ForCausalLM"], vocab_size=151646, hidden_size=1536, intermediate_size=8960,
@@ -59,20 +59,29 @@ def build(folder: Path) -> None:
         raise ValueError(f"the model made here has {found:,} parameters, stella has {PARAMETERS:,}")
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     write_json(folder / "config.json", config.to_dict() | {"auto_map": config.auto_map})
-    SentenceEncoder().tokenizer.save_pretrained(folder)
+    # of the same class as stella's, with a byte a token; see `measure`
+    Qwen2Tokenizer(vocab={byte: n for n, byte in enumerate(ByteLevel.alphabet())}, merges=[]).save_pretrained(folder)
     layout = Layout(transformer=folder, pooling=("mean",), max_length=512)
     write_layout(folder, layout, [Projection.random(1536, 1024, seed=0)], 1536)
+
+
+def peak_memory() -> int:
+    """Highest resident size of this process so far, in bytes; getrusage would count what its parent held as well."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 
 def measure(model: str, dtype: str, threads: int) -> dict[str, Any]:
     """Load and encode in this process, which has done nothing else. Memory is the highest resident size so far."""
     import transformers  # noqa: F401  (what it takes to import is no cost of the model)
 
+    tokenizer = SentenceEncoder().tokenizer
     torch.set_num_threads(threads)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     started = time.perf_counter()
     encoder = SentenceEncoder(model, dtype=dtype, truncation="ignore", device="cpu")
     loaded = time.perf_counter() - started
+    encoder.model.tokenizer = tokenizer  # the same token ids for each model
     sentences = load_sentences()["text"].tolist()[:TEXTS]
     tokens = sum(encoder.token_counts(sentences))
     started = time.perf_counter()
@@ -93,8 +102,8 @@ def measure(model: str, dtype: str, threads: int) -> dict[str, Any]:
         "attention": "causal" if encoder.model.backbone.causal else "bidirectional",
         "seconds to load": round(loaded, 1),
         "seconds to first vector": round(first, 2),
-        "peak memory GB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
-        "memory before loading GB": round(before / 1e6, 2),
+        "peak memory GB": round(peak_memory() / 1e9, 2),
+        "memory before loading GB": round(before / 1e9, 2),
         "tokens": tokens,
         "tokens a second": round(tokens / float(np.median(seconds)), 1),
         # tells the models apart even where other programs share the machine

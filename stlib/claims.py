@@ -477,12 +477,15 @@ def recorded(run: str, name: str) -> dict[str, Any]:
 
 
 def elsewhere(claim_id: str, name: str) -> Table:
-    """How the claim of notebook `name` came out in each recorded run: model, data, value, interval, verdict, date."""
+    """How the claim of notebook `name` came out in each recorded run: model, data, value, interval, verdict, date.
+
+    Runs that had no data of the claim's kind, and only showed the built-in set in its place, are left out.
+    """
     results, rows, text = _results(), [], []
     for path in sorted(results.glob(f"evidence/*/{name}.json")) if results else []:
         evidence = json.loads(path.read_text(encoding="utf-8"))
         for entry in evidence["claims"]:
-            if entry["id"] == claim_id:
+            if entry["id"] == claim_id and not evidence["data"].get(entry["on"], {}).get("stand_in", False):
                 claim = Claim(**{**entry, "interval": entry["interval"] and tuple(entry["interval"])})
                 data = evidence["data"].get(claim.on, {}).get("name", "–")
                 verdict = f"{SYMBOLS[claim.verdict]} {claim.verdict}"

@@ -123,8 +123,8 @@ def write(review: Review, folder: Path) -> None:
         lstrip_blocks=True,
     )  # fmt: skip
     environment.globals |= {"generator": Markup(GENERATOR), "symbols": SYMBOLS, "chart": _chart}
-    environment.filters |= {"measured": _measured, "interval": _interval, "wanted": _wanted, "duration": _duration}
-    environment.filters |= {"number": _number, "slug": _slug, "spelled": spelled}
+    environment.filters |= {"measured": _measured, "interval": _interval, "asked": _asked, "duration": _duration}
+    environment.filters |= {"number": _number, "slug": _slug, "spelled": _spelled}
     names = [result.name for result in review.results]
     common = {"review": review, "model": _public_name(str(review.parameters["model"]))}
     for number, result in enumerate(review.results):
@@ -140,6 +140,7 @@ def write(review: Review, folder: Path) -> None:
         counts=Counter(claim.verdict for result in review.results for claim in result.claims),
         compared=any(result.reference for result in review.results),
         evidence=_merged(review),
+        own=not {review.parameters["pairs"], review.parameters["sentences"]} <= {"built-in", "none"},
     )
     (folder / "index.html").write_text(text, encoding="utf-8")
 
@@ -218,7 +219,7 @@ def _chart(claim: Claim) -> Markup:
     width = f"{float(x(end)) - float(x(start)):.1f}"
     lines = "".join(f'<line class="edge" x1="{x(edge)}" x2="{x(edge)}" y1="2" y2="22"/>' for edge in edges)
     return Markup(
-        f'<svg class="chart" viewBox="0 0 200 24" aria-hidden="true" focusable="false">'
+        f'<svg class="chart" viewBox="0 0 200 24" preserveAspectRatio="xMinYMid" aria-hidden="true" focusable="false">'
         f'<rect x="{x(start)}" y="2" width="{width}" height="20"/>{lines}'
         f'<line class="span" x1="{x(low)}" x2="{x(high)}" y1="12" y2="12"/>'
         f'<circle cx="{x(claim.value)}" cy="12" r="4.5"/></svg>'
@@ -233,7 +234,15 @@ def _slug(text: str) -> str:
     return text.replace(" ", "-")
 
 
-def spelled(claim: Claim) -> str:
+def _asked(claim: Claim) -> str:
+    """The criterion with its unit."""
+    if claim.bound is None:
+        return "exact"
+    unit = "point" if claim.bound == 1 and claim.unit == "points" else claim.unit
+    return f"{_wanted(claim)} {unit}".strip()
+
+
+def _spelled(claim: Claim) -> str:
     """Value and interval as a phrase."""
     interval = f" ({_interval(claim)})" if claim.interval else ""
     return f"{_measured(claim)}{interval}" if claim.value is not None else ""
@@ -349,9 +358,9 @@ def path_hider(sources: Iterable[str], folders: Iterable[str]) -> Callable[[str]
     given = sorted((source for source in sources if Path(source).is_absolute()), key=len, reverse=True)
     roots = {str(Path.home()), tempfile.gettempdir(), sys.prefix, sys.base_prefix, str(HERE.parent), str(Path.cwd())}
     roots |= {str(Path(source).parent) for source in given} | set(folders)
-    named = "|".join(re.escape(root) for root in sorted(roots, key=len, reverse=True) if root.count("/") or root[1:2] == ":")
+    named = "|".join(re.escape(root) for root in sorted(roots, key=len, reverse=True) if len(root) > 3)
     usual = r"/(?:home|root|tmp|Users|usr|opt|var|mnt|private)(?=/)"
-    pattern = re.compile(rf"(?<![\w.:/<])(?:{named}|{usual})(?:[/\\][\w.@+-]+)*[/\\]?")
+    pattern = re.compile(rf"(?<![\w.<])(?:{named}|{usual})(?:[/\\][\w.@+-]+)*[/\\]?")
 
     def last(match: re.Match[str]) -> str:
         return Path(match[0].rstrip("/\\")).name or "…"

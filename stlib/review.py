@@ -166,7 +166,9 @@ def _check_model(model: str) -> None:
     from stlib import checkpoint
 
     try:
-        checkpoint.read_layout(checkpoint.resolve(model))
+        place = checkpoint.read_layout(checkpoint.resolve(model)).transformer
+        if not (place / "config.json").is_file() or not [*place.glob("*.safetensors"), *place.glob("*.bin")]:
+            raise ValueError(f"{place} holds no model: it needs config.json and weights")
     except (ValueError, OSError) as error:
         line = _line(error)
         raise ValueError(line if line.startswith("model") else f"model: {line}") from error
@@ -206,7 +208,7 @@ def _summary(result: Result) -> str:
     counts = ", ".join(f"{verdicts[verdict]} {word}" for verdict, word in words)
     parts = [f"{result.seconds:.0f} s"]
     if result.claims:
-        parts.append(f"{len(result.claims)} claims: {counts}")
+        parts.append(f"{len(result.claims)} claim{'s' * (len(result.claims) != 1)}: {counts}")
     if result.error:
         parts.append(f"failed: {result.error}")
     return ", ".join(parts)

@@ -1,0 +1,162 @@
+"""The page in a real browser: nothing is asked of the network, nothing is logged, nothing runs over a phone's edge."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+import series
+from stlib import page
+
+PAGES = ("index.html", "02_pooling.html", "05_similarity.html")
+CLAIM = {
+    "unit": "points", "level": 0.95, "criterion": "within", "bound": 1.0, "on": "pairs", "detectable": 2.5,
+    "expected": None, "flips_when": "fewer dimensions", "note": "", "interval": [-0.9, 0.4], "value": -0.2,
+}  # fmt: skip
+WIDE = "<table><tr>" + "<td>a_long_word_in_a_cell</td>" * 30 + "</tr></table>"
+HOSTILE = '<script>fetch("https://example.org")</script><img src="https://example.org/x.png"><link rel="stylesheet" href="https://example.org/x.css">'
+
+
+def result(name: str, error: str = "") -> page.Result:
+    """A notebook with a figure, a wide table, a long line, HTML that would fetch, and a claim of each verdict."""
+    figure = new_output(
+        "display_data", {"image/png": series.picture(), "text/plain": "Figure: x"}, metadata={"image/png": {"alt": "A line."}}
+    )
+    table = new_output("display_data", {"text/html": WIDE + HOSTILE})
+    verdicts = ["holds", "does not hold", "not decided"]
+    ids = [f"{name}-{number}" for number in range(3)]
+    checks = [new_code_cell(f'claims.check("{id}", "A claim")', outputs=[]) for id in ids]
+    cells = [
+        new_markdown_cell(f"# Do {name}: which\n\nText with `code` and $x^2$.\n\n{HOSTILE}"),
+        new_code_cell("word = " + "'long'" * 60, outputs=[figure, table]),
+        *checks,
+    ]
+    claims = [
+        {**CLAIM, "id": id, "claim": f"Claim {number} of {name}", "verdict": verdict, "headline": number == 0}
+        for number, (id, verdict) in enumerate(zip(ids, verdicts, strict=True))
+    ]
+    data = {"name": "a_rather_long_file_name_without_any_space_in_it.csv", "sha256": "a" * 64, "rows": 90, "used": 80}
+    evidence = {
+        "model": {"name": "a/b", "revision": "c" * 40, "sha256": "b" * 64}, "data": {"pairs": {**data, "stand_in": False}},
+        "versions": {"python": "3.11"}, "machine": {"processor": "x", "cores": 2, "system": "Linux"}, "claims": claims,
+    }  # fmt: skip
+    notebook: nbformat.NotebookNode = new_notebook(cells=cells)
+    return page.Result(name, 12.3, error, notebook, evidence)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("pages")
+    results = [result("02_pooling"), result("05_similarity", error="ValueError: " + "no_space_in_this_text" * 9)]
+    parameters = {"model": "some-organisation/a-model-with-a-rather-long-name", "pairs": "x.csv", "sentences": "none", "seed": 0}
+    page.write(page.Review(parameters, datetime(2026, 11, 21, tzinfo=UTC), results), place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pages are not looked at")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    executable = next(filter(None, map(shutil.which, names)), None)
+    with playwright.sync_playwright() as session:
+        try:
+            launched = session.chromium.launch(
+                executable_path=executable, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+            )
+        except playwright.Error:
+            pytest.skip("no browser (Chromium) was found: the pages are not looked at")
+        yield launched
+        launched.close()
+
+
+def opened(browser: Any, path: Path, **context: Any) -> tuple[Any, list[str]]:
+    """The page, and what it logged or asked for."""
+    tab, noise = browser.new_context(**context).new_page(), []
+    tab.on("console", lambda message: noise.append(message.text))
+    tab.on("pageerror", lambda error: noise.append(str(error)))
+    tab.on("request", lambda request: noise.append(request.url) if not request.url.startswith(("file:", "data:")) else 0)
+    tab.goto(path.as_uri())
+    tab.wait_for_load_state("networkidle")
+    return tab, noise
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_asks_the_network_for_nothing_and_logs_nothing(browser: Any, folder: Path, name: str) -> None:
+    tab, noise = opened(browser, folder / name)
+    assert noise == []
+    assert tab.evaluate("document.images.length") >= 1
+    assert tab.evaluate("[...document.images].every(image => image.naturalWidth > 0 && image.alt.length > 3)")
+    tab.context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("width", [320, 375, 1280])
+def test_nothing_runs_over_the_edge(browser: Any, folder: Path, name: str, width: int) -> None:
+    tab, _ = opened(browser, folder / name, viewport={"width": width, "height": 800})
+    wide = tab.evaluate(
+        """[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1
+           && !e.closest('.output, pre, thead')).map(e => e.outerHTML.slice(0, 80))"""
+    )
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width and wide == []
+    tab.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_text_stands_out_from_its_ground(browser: Any, folder: Path, name: str, scheme: str) -> None:
+    tab, _ = opened(browser, folder / name, color_scheme=scheme)
+    ratios = tab.evaluate(
+        """() => {
+          const parse = text => text.match(/[\\d.]+/g).map(Number);
+          const light = ([r, g, b]) => [r, g, b].map(c => (c /= 255) <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
+            .reduce((sum, c, i) => sum + c * [.2126, .7152, .0722][i], 0);
+          const ground = e => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor);
+            if (c.length < 4 || c[3] > 0) return c; } return [255, 255, 255]; };
+          return [...document.querySelectorAll('body *')].filter(e => [...e.childNodes].some(n => n.nodeType == 3 && n.data.trim()))
+            .map(e => [light(parse(getComputedStyle(e).color)), light(ground(e)), e.outerHTML.slice(0, 90)])
+            .map(([a, b, text]) => [(Math.max(a, b) + .05) / (Math.min(a, b) + .05), text]); }"""
+    )
+    assert len(ratios) > 10
+    assert [text for ratio, text in ratios if ratio < 4.5] == []
+    tab.context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_has_language_title_landmarks_and_headings_in_order(browser: Any, folder: Path, name: str) -> None:
+    tab, _ = opened(browser, folder / name)
+    assert tab.evaluate("document.documentElement.lang") == "en" and tab.title()
+    assert tab.evaluate("document.querySelectorAll('main').length") == 1
+    levels = tab.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map(e => Number(e.tagName[1]))")
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    ids = tab.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+    assert len(ids) == len(set(ids))
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.textContent") == "Skip to the content"
+    tab.context.close()
+
+
+def test_verdicts_are_words_and_signs_and_tables_stay_tables_on_a_phone(browser: Any, folder: Path) -> None:
+    tab, _ = opened(browser, folder / "index.html", viewport={"width": 375, "height": 800})
+    for sign, verdict in (("✓", "holds"), ("✗", "does not hold"), ("?", "not decided")):
+        assert tab.locator(f".chip.{verdict.replace(' ', '-')}").first.inner_text() == f"{sign} {verdict}"
+    assert tab.get_by_role("table").count() == 3
+    assert tab.get_by_role("row").count() >= 2 + 6
+    tab.context.close()
+
+
+def test_page_prints_in_black_without_navigation(browser: Any, folder: Path) -> None:
+    tab, _ = opened(browser, folder / "index.html", color_scheme="dark")
+    tab.emulate_media(media="print")
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert tab.evaluate("getComputedStyle(document.querySelector('.chip')).color") == "rgb(0, 0, 0)"
+    assert not tab.locator("nav").first.is_visible()
+    assert tab.pdf(format="A4").startswith(b"%PDF")
+    tab.context.close()
