@@ -2,9 +2,9 @@
 
     python benchmarks/mpnet_cosines.py FOLDER [PAIRS.csv ...]      (FOLDER: see benchmarks/mpnet.py)
 
-What was recorded before is kept; delete the file to measure anew. Writes results/mpnet_cosines.json: for each pairs file, the built-in one always, keyed by its SHA-256, one cosine a row (5 digits) and no
-sentence; and what a token costs, beside an untrained BERT of the base size timed in the same run, so that another
-machine can place the cost beside its own.
+Writes results/mpnet_cosines.json: for each pairs file (the built-in one always), keyed by its SHA-256, one cosine a row
+(5 digits) and no sentence; and what a token costs, beside an untrained BERT of the base size timed in the same run, so
+that another machine can place the cost beside its own. What is recorded is kept; delete the file to measure anew.
 """
 
 from __future__ import annotations

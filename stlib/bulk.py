@@ -17,7 +17,6 @@ import hashlib
 import json
 import logging
 import os
-import pickle
 import shutil
 import sys
 import warnings
@@ -370,7 +369,7 @@ class _Actor:
     """One process of the pool: a row with the texts of a chunk in, a row with their vectors out."""
 
     def __init__(self, encoder: Any, prompt_name: str | None) -> None:
-        self.encoder: SentenceEncoder = _import_ray().get(pickle.loads(encoder))
+        self.encoder: SentenceEncoder = _import_ray().get(encoder)
         self.encoder.model.to("cuda" if torch.cuda.is_available() else "cpu")
         self.prompt_name = prompt_name
 
@@ -390,9 +389,7 @@ def _over_ray(
     ray = _import_ray()
     own = not ray.is_initialized()
     if own:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR")
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+        _start_ray(ray, address or "local")
 
     def read(table: Any) -> Iterator[Any]:
         for texts in chunks():
@@ -404,20 +401,17 @@ def _over_ray(
         context.execution_options.preserve_order = True
         context.target_max_block_size = 1  # each row, which is a chunk, travels alone
         with ray.data.DataContext.current(context):
-            here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
-                ray.get_runtime_context().get_node_id(), soft=False
-            )  # the file is on this machine
+            here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}  # where the file is
             resources = ray.cluster_resources()
             gpus = int(resources.get("GPU", 0))
             portable = copy.deepcopy(encoder)
             portable.model.to("cpu")
             model = ray.put(portable)
-            data = ray.data.from_items([0]).map_batches(
-                read, batch_format="pyarrow", num_cpus=0, ray_remote_args_fn=lambda: {"scheduling_strategy": here}
-            )
+            data = ray.data.from_items([0])
+            data = data.map_batches(read, batch_format="pyarrow", num_cpus=0, label_selector=here)
             data = data.map_batches(
                 _Actor,
-                fn_constructor_args=(ray.cloudpickle.dumps(model), prompt_name),
+                fn_constructor_args=(model, prompt_name),
                 batch_size=1,
                 batch_format="pyarrow",
                 compute=ray.data.ActorPoolStrategy(size=actors or gpus or int(resources["CPU"])),
@@ -432,11 +426,26 @@ def _over_ray(
             ray.shutdown()
 
 
+def _start_ray(ray: Any, address: str) -> None:
+    """Start or join Ray. It has no setting under which it writes nothing, so the first lines are kept off stderr."""
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"} | os.environ
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except Exception as error:  # Ray raises bare ones here
+        raise OSError(f"Ray cannot be started or reached at address={address!r}: {error}") from error
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
+
+
 def _import_ray() -> Any:
     try:
         import ray
         import ray.data
-        import ray.util.scheduling_strategies
     except ImportError as error:
         raise ModuleNotFoundError("engine='ray' needs Ray Data: pip install -e '.[ray]'") from error
     return ray

@@ -37,7 +37,7 @@ SCHEMA_VERSION = 1
 PACKAGES = ("stlib", "torch", "transformers", "sentence-transformers", "scikit-learn", "numpy")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Claim:
     """One claim with its criterion, what was measured, and the verdict that follows."""
 
@@ -56,6 +56,9 @@ class Claim:
     expected: Verdict | None
     flips_when: str
     note: str
+
+    def __repr__(self) -> str:
+        return f"{self.id}: {self.verdict}"
 
 
 class Claims:

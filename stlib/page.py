@@ -35,7 +35,7 @@ def _identity(text: str) -> str:
 
 @dataclass
 class Result:
-    """What became of one notebook: `error` is empty when it ran to its end. `hide` takes absolute paths out of a text."""
+    """What became of one notebook. error: empty when it ran to its end. hide: takes absolute paths out of a text."""
 
     name: str
     seconds: float
@@ -83,7 +83,8 @@ class Result:
         return next(iter([*checking, *naming]), None)
 
     def figure_of(self, claim_id: str) -> dict[str, str] | None:
-        """The figure that decided the claim: the last one before its check, else the first one after."""
+        """The figure that decided the claim: the last before its check or the first after, in the check's own section
+        if there is one, else the last before."""
         figures = [
             {"source": f"data:image/png;base64,{''.join(picture.split())}", "alt": _alt(output), "cell": number}
             for number, cell in enumerate(self.notebook.cells)
@@ -93,8 +94,16 @@ class Result:
         at = self.cell_of(claim_id)
         if at is None or not figures:
             return None
-        before = [figure for figure in figures if figure["cell"] <= at]
-        return before[-1] if before else figures[0]
+        headings = [
+            number
+            for number, cell in enumerate(self.notebook.cells)
+            if cell.cell_type == "markdown" and re.search(r"^##+ ", cell.source, re.MULTILINE)
+        ]
+        start = max((number for number in headings if number <= at), default=0)
+        end = min((number for number in headings if number > at), default=len(self.notebook.cells))
+        near = [figure for figure in figures if start <= figure["cell"] < end] or figures
+        before = [figure for figure in near if figure["cell"] <= at]
+        return before[-1] if before else near[0]
 
 
 @dataclass
@@ -133,14 +142,15 @@ def write(review: Review, folder: Path) -> None:
             **common, result=result, cells=_cells(result, names), previous=neighbours[0], following=neighbours[1]
         )
         (folder / f"{result.name}.html").write_text(text, encoding="utf-8")
+    own = not {review.parameters["pairs"], review.parameters["sentences"]} <= {"built-in", "none"}
     text = environment.get_template("index.html.j2").render(
         **common,
-        decisions=[_decision(result) for result in review.results],
-        differing=_differing(review),
+        decisions=[_decision(result, own) for result in review.results],
+        differing=_differing(review, own),
         counts=Counter(claim.verdict for result in review.results for claim in result.claims),
         compared=any(result.reference for result in review.results),
         evidence=_merged(review),
-        own=not {review.parameters["pairs"], review.parameters["sentences"]} <= {"built-in", "none"},
+        own=own,
     )
     (folder / "index.html").write_text(text, encoding="utf-8")
 
@@ -153,16 +163,17 @@ def _claims(evidence: Mapping[str, Any] | None) -> list[Claim]:
     return [Claim(**{**entry, "interval": entry["interval"] and tuple(entry["interval"])}) for entry in entries]
 
 
-def _words(name: str) -> dict[str, str]:
-    """The question that a notebook answers, and the answer in words for each verdict."""
+def _words(name: str, own: bool = True) -> dict[str, str]:
+    """The question that a notebook answers, and the answer in words for each verdict. own: on data of the reader's."""
     with (HERE / "data" / "decisions.csv").open(encoding="utf-8", newline="") as file:
-        return next((row for row in csv.DictReader(file) if row["notebook"] == name), {})
+        row = next((row for row in csv.DictReader(file) if row["notebook"] == name), {})
+    return {key: words if own else words.replace("your", "these") for key, words in row.items()}
 
 
-def _decision(result: Result) -> dict[str, Any]:
+def _decision(result: Result, own: bool) -> dict[str, Any]:
     """The row of one notebook: its headline claim, and what it means for the design."""
     headline = next((claim for claim in result.claims if claim.headline), None)
-    words = _words(result.name)
+    words = _words(result.name, own)
     answer = words.get(headline.verdict, "") if headline else ""
     if headline and result.stand_in(headline):
         answer = f"Open: give {headline.on} of your own and run this again."
@@ -175,14 +186,14 @@ def _decision(result: Result) -> dict[str, Any]:
     }
 
 
-def _differing(review: Review) -> list[dict[str, Any]]:
+def _differing(review: Review, own: bool) -> list[dict[str, Any]]:
     """Claims whose verdict is not the reference run's, headlines first."""
     found = []
     for result in review.results:
         for claim in result.claims:
             other = result.differs(claim)
             if other:
-                words = _words(result.name).get(claim.verdict, "") if claim.headline else ""
+                words = _words(result.name, own).get(claim.verdict, "") if claim.headline else ""
                 found.append({"result": result, "claim": claim, "other": other, "answer": words})
     return sorted(found, key=lambda row: not row["claim"].headline)
 
@@ -201,7 +212,7 @@ def _merged(review: Review) -> dict[str, Any]:
 
 
 def _chart(claim: Claim) -> Markup:
-    """The interval beside its criterion, to scale; the shaded part is where the claim holds. The numbers stand in text."""
+    """The interval beside its criterion, to scale; shaded is where the claim holds. The numbers stand beside it."""
     if claim.interval is None or claim.bound is None or claim.value is None:
         return Markup("")
     low, high = claim.interval
@@ -299,7 +310,7 @@ def _output(output: nbformat.NotebookNode, hide: Callable[[str], str], names: It
 def _alt(output: nbformat.NotebookNode) -> str:
     told = output.get("metadata", {}).get("image/png", {}).get("alt")
     text = output.get("data", {}).get("text/plain", "")
-    return str(told or (text.removeprefix("Figure: ") if text.startswith("Figure: ") else "a figure without a description"))
+    return str(told or ("" if text.startswith("<Figure") else text) or "a figure without a description")
 
 
 def _plain(text: str) -> str:

@@ -63,7 +63,8 @@ def run_series(
     Raises:
         ValueError, OSError: the request cannot be carried out; nothing has run. The message is one line.
     """
-    return run(prepare(model, pairs=pairs, sentences=sentences, out=out, seed=seed, only=only, timeout=timeout), progress)
+    request = prepare(model, pairs=pairs, sentences=sentences, out=out, seed=seed, only=only, timeout=timeout)
+    return run(request, progress)
 
 
 # --- Before anything runs ---------------------------------------------------------------------------------------------
@@ -258,13 +259,12 @@ def _run_notebook(
     error = "" if code == 0 else f"stopped after {timeout:g} s" if code is None else _error(notebook, log)
     evidence = fresh / "evidence" / f"{name}.json"
     record = json.loads(evidence.read_text(encoding="utf-8")) if evidence.is_file() else None
-    hide = page.path_hider([str(parameters[key]) for key in ("model", "pairs", "sentences")], [str(fresh), str(path.parent)])
+    given = [str(parameters[key]) for key in ("model", "pairs", "sentences")]
+    hide = page.path_hider(given, [str(fresh), str(path.parent)])
     return Result(name, seconds, hide(error), notebook, record, hide)
 
 
-def _execute(
-    command: list[str], timeout: float, log: Any, folder: Path, environment: dict[str, str]
-) -> int | None:
+def _execute(command: list[str], timeout: float, log: Any, folder: Path, environment: dict[str, str]) -> int | None:
     """The exit code, or None when the time was up. Nothing that was started lives on, the kernel included."""
     # A session of its own: Ctrl-C reaches this process alone, which then ends the others in order.
     process = subprocess.Popen(
@@ -322,7 +322,7 @@ def _short(text: str, most: int = 300) -> str:
 
 
 def _publish(fresh: Path, out: Path) -> None:
-    """Moves each whole file into its place, the index last, and removes what an earlier review left of other notebooks."""
+    """Moves whole files into their place, the index last; removes what an earlier review left of other notebooks."""
     (out / "evidence").mkdir(exist_ok=True)
     files = [path.relative_to(fresh) for path in sorted(fresh.rglob("*")) if path.is_file()]
     if page.is_ours(out / "index.html"):

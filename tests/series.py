@@ -19,12 +19,14 @@ ENTRY = {"unit": "points", "level": 0.95, "criterion": "at_least", "bound": 1.0,
          "detectable": 2.5, "expected": None, "flips_when": "the model changes", "note": ""}
 class Book:
     def check(self, id, claim, verdict, value, low, high, **more):
-        claims.append(ENTRY | {"id": id, "claim": claim, "verdict": verdict, "value": value, "interval": [low, high]} | more)
+        measured = {"value": value, "interval": [low, high]}
+        claims.append(ENTRY | measured | {"id": id, "claim": claim, "verdict": verdict} | more)
     def report(self, name):
         data = {kind: {"name": "built-in" if source in ("built-in", "none") else Path(source).name, "sha256": "a" * 64,
                        "rows": 480, "used": 480, "stand_in": source == "none"}
                 for kind, source in (("pairs", pairs), ("sentences", sentences))}
-        record = {"version": 1, "notebook": name, "model": {"name": Path(model).name, "revision": None, "sha256": "b" * 64},
+        record = {"version": 1, "notebook": name,
+                  "model": {"name": Path(model).name, "revision": None, "sha256": "b" * 64},
                   "data": data, "versions": {"python": "3.11"}, "seed": seed, "date": "2026-11-21T12:00:00Z",
                   "machine": {"processor": "a processor", "cores": 2, "system": "Linux"}, "claims": claims}
         Path(evidence).mkdir(exist_ok=True)
@@ -32,12 +34,14 @@ class Book:
 book = Book()
 """.strip()
 
-FIRST = {
-    "mean": 'book.check("mean-beats-cls", "Mean pooling ranks pairs better than CLS", "does not hold", -0.3, -1.2, 0.6, '
-    'headline=True)',
-    "other": 'book.check("padding-is-free", "Padding leaves the vector alone", "holds", random.Random(seed).random() + 5, '
-    '1.5, 9.0, note=f"model {model}")',
-}
+MEAN = """
+book.check("mean-beats-cls", "Mean pooling ranks pairs better than CLS", "does not hold", -0.3, -1.2, 0.6,
+           headline=True)
+""".strip()
+PADDING = """
+book.check("padding-is-free", "Padding leaves the vector alone", "holds", random.Random(seed).random() + 5, 1.5, 9.0,
+           note=f"model {model}")
+""".strip()
 
 
 def picture() -> str:
@@ -73,8 +77,8 @@ def write_series(folder: Path) -> Path:
         folder / "02_pooling.ipynb",
         ["## Which mode?\n\nSee [similarity](05_similarity.ipynb), [a solution](solutions/02_pooling.ipynb), "
          "[a paper](https://example.org/paper) and ![a picture](https://example.org/picture.png).",
-         show, FIRST["mean"], FIRST["other"],
-         'print(f"read {pairs} and {__import__(\'json\').__file__}")',
+         show, MEAN, PADDING,
+         'print(f"read {pairs} and {json.__file__}")',
          'Markdown("| a | b |\\n|---|---|\\n| " + "wide" * 60 + " | 1 |")', 'book.report("02_pooling")'],
         "Pool the tokens: which mode",
     )  # fmt: skip

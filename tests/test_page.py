@@ -5,14 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+import series
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-import series
 from stlib import page
 
 PAGES = ("index.html", "02_pooling.html", "05_similarity.html")
@@ -21,13 +22,18 @@ CLAIM = {
     "expected": None, "flips_when": "fewer dimensions", "note": "", "interval": [-0.9, 0.4], "value": -0.2,
 }  # fmt: skip
 WIDE = "<table><tr>" + "<td>a_long_word_in_a_cell</td>" * 30 + "</tr></table>"
-HOSTILE = '<script>fetch("https://example.org")</script><img src="https://example.org/x.png"><link rel="stylesheet" href="https://example.org/x.css">'
+HOSTILE = (
+    '<script>fetch("https://example.org")</script><img src="https://example.org/x.png">'
+    '<link rel="stylesheet" href="https://example.org/x.css">'
+)
 
 
 def result(name: str, error: str = "") -> page.Result:
     """A notebook with a figure, a wide table, a long line, HTML that would fetch, and a claim of each verdict."""
     figure = new_output(
-        "display_data", {"image/png": series.picture(), "text/plain": "Figure: x"}, metadata={"image/png": {"alt": "A line."}}
+        "display_data",
+        {"image/png": series.picture(), "text/plain": "Figure: x"},
+        metadata={"image/png": {"alt": "A line."}},
     )
     table = new_output("display_data", {"text/html": WIDE + HOSTILE})
     verdicts = ["holds", "does not hold", "not decided"]
@@ -44,7 +50,8 @@ def result(name: str, error: str = "") -> page.Result:
     ]
     data = {"name": "a_rather_long_file_name_without_any_space_in_it.csv", "sha256": "a" * 64, "rows": 90, "used": 80}
     evidence = {
-        "model": {"name": "a/b", "revision": "c" * 40, "sha256": "b" * 64}, "data": {"pairs": {**data, "stand_in": False}},
+        "model": {"name": "a/b", "revision": "c" * 40, "sha256": "b" * 64}, 
+        "data": {"pairs": {**data, "stand_in": False}},
         "versions": {"python": "3.11"}, "machine": {"processor": "x", "cores": 2, "system": "Linux"}, "claims": claims,
     }  # fmt: skip
     notebook: nbformat.NotebookNode = new_notebook(cells=cells)
@@ -55,14 +62,15 @@ def result(name: str, error: str = "") -> page.Result:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("pages")
     results = [result("02_pooling"), result("05_similarity", error="ValueError: " + "no_space_in_this_text" * 9)]
-    parameters = {"model": "some-organisation/a-model-with-a-rather-long-name", "pairs": "x.csv", "sentences": "none", "seed": 0}
+    model = "some-organisation/a-model-with-a-rather-long-name"
+    parameters = {"model": model, "pairs": "x.csv", "sentences": "none", "seed": 0}
     page.write(page.Review(parameters, datetime(2026, 11, 21, tzinfo=UTC), results), place)
     return place
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pages are not looked at")
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: the pages are not looked at")
     names = ("chromium", "chromium-browser", "google-chrome")
     executable = next(filter(None, map(shutil.which, names)), None)
     with playwright.sync_playwright() as session:
@@ -81,7 +89,7 @@ def opened(browser: Any, path: Path, **context: Any) -> tuple[Any, list[str]]:
     tab, noise = browser.new_context(**context).new_page(), []
     tab.on("console", lambda message: noise.append(message.text))
     tab.on("pageerror", lambda error: noise.append(str(error)))
-    tab.on("request", lambda request: noise.append(request.url) if not request.url.startswith(("file:", "data:")) else 0)
+    tab.on("request", lambda request: noise.extend({request.url} - {path.as_uri()}))
     tab.goto(path.as_uri())
     tab.wait_for_load_state("networkidle")
     return tab, noise
@@ -114,12 +122,14 @@ def test_text_stands_out_from_its_ground(browser: Any, folder: Path, name: str, 
     tab, _ = opened(browser, folder / name, color_scheme=scheme)
     ratios = tab.evaluate(
         """() => {
+          const linear = c => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4;
+          const written = e => [...e.childNodes].some(n => n.nodeType == 3 && n.data.trim());
           const parse = text => text.match(/[\\d.]+/g).map(Number);
-          const light = ([r, g, b]) => [r, g, b].map(c => (c /= 255) <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
+          const light = ([r, g, b]) => [r, g, b].map(c => linear(c / 255))
             .reduce((sum, c, i) => sum + c * [.2126, .7152, .0722][i], 0);
           const ground = e => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor);
             if (c.length < 4 || c[3] > 0) return c; } return [255, 255, 255]; };
-          return [...document.querySelectorAll('body *')].filter(e => [...e.childNodes].some(n => n.nodeType == 3 && n.data.trim()))
+          return [...document.querySelectorAll('body *')].filter(written)
             .map(e => [light(parse(getComputedStyle(e).color)), light(ground(e)), e.outerHTML.slice(0, 90)])
             .map(([a, b, text]) => [(Math.max(a, b) + .05) / (Math.min(a, b) + .05), text]); }"""
     )
@@ -135,7 +145,7 @@ def test_page_has_language_title_landmarks_and_headings_in_order(browser: Any, f
     assert tab.evaluate("document.querySelectorAll('main').length") == 1
     levels = tab.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map(e => Number(e.tagName[1]))")
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
     ids = tab.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
     assert len(ids) == len(set(ids))
     tab.keyboard.press("Tab")
