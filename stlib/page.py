@@ -82,10 +82,10 @@ class Result:
         checking = [number for number in naming if ".check(" in self.notebook.cells[number].source]
         return next(iter([*checking, *naming]), None)
 
-    def figure_of(self, claim_id: str) -> dict[str, str] | None:
+    def figure_of(self, claim_id: str) -> dict[str, Any] | None:
         """The figure that decided the claim: the last before its check or the first after, in the check's own section
         if there is one, else the last before."""
-        figures = [
+        figures: list[dict[str, Any]] = [
             {"source": f"data:image/png;base64,{''.join(picture.split())}", "alt": _alt(output), "cell": number}
             for number, cell in enumerate(self.notebook.cells)
             for output in cell.get("outputs", [])
@@ -279,7 +279,12 @@ def _cells(result: Result, names: Iterable[str]) -> list[dict[str, Any]]:
             shown |= {"kind": "text", "content": _tidy(_markdown(result.hide(cell.source)), names)}
         elif cell.cell_type == "code" and cell.source.strip():
             shown |= {"kind": "code", "content": _highlighted(result.hide(cell.source))}
-            shown["outputs"] = [_output(output, result.hide, names) for output in cell.get("outputs", [])]
+            shown["outputs"] = [
+                _output(output, result.hide, names)
+                for output in cell.get("outputs", [])
+                # the verdict is shown instead, where the evidence is there
+                if not (result.claims and output.get("data", {}).get("text/plain", "").startswith("Claim("))
+            ]
         else:
             continue
         shown["injected"] = "injected-parameters" in tags
@@ -302,8 +307,6 @@ def _output(output: nbformat.NotebookNode, hide: Callable[[str], str], names: It
             picture = "".join(data[kind].split())
             return Markup('<figure><img src="data:{};base64,{}" alt="{}"></figure>').format(kind, picture, _alt(output))
     text = data.get("text/plain", "")
-    if text.startswith("Claim("):  # the page shows the verdict instead
-        return Markup("")
     return Markup("<pre>{}</pre>").format(_plain(hide(text))) if text else Markup("")
 
 

@@ -87,7 +87,7 @@ def prepare(
         raise ValueError(f"seed: expected 0 to {2**32 - 1}, got {seed}")
     notebooks = _chosen(_series(), list(only))
     pairs, sentences = str(pairs or ""), str(sentences or "")
-    given = {
+    given: dict[str, Any] = {
         "model": _absolute(str(model or DEFAULT_MODEL)),
         "pairs": _absolute(pairs or ("none" if sentences else "built-in")),
         "sentences": _absolute(sentences or ("none" if pairs else "built-in")),
@@ -204,7 +204,7 @@ def run(request: Request, progress: Callable[[str], None] | None = None) -> Revi
 
 
 def _summary(result: Result) -> str:
-    verdicts = Counter(claim.verdict for claim in result.claims)
+    verdicts: Counter[str] = Counter(claim.verdict for claim in result.claims)
     words = [("holds", "hold"), ("does not hold", "do not"), ("not decided", "not decided")]
     counts = ", ".join(f"{verdicts[verdict]} {word}" for verdict, word in words)
     parts = [f"{result.seconds:.0f} s"]
