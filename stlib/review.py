@@ -287,7 +287,7 @@ def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
     finally:
         if process.poll() is None:
             family = psutil.Process(process.pid)
-            for member in [*family.children(recursive=True), family]:
+            for member in [family, *family.children(recursive=True)]:
                 try:
                     member.kill()
                 except psutil.NoSuchProcess:

@@ -37,6 +37,18 @@ def use(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setattr(review, "_series", lambda: found)
 
 
+def ended(process: int) -> bool:
+    """Whether the process is gone within seconds; what nobody has collected yet runs no more either."""
+    for _ in range(50):
+        try:
+            if psutil.Process(process).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.1)
+    return False
+
+
 @pytest.fixture(scope="module")
 def done(places: Path) -> tuple[Path, page.Review, str]:
     """One run of the tiny series on pairs alone: its folder, what it returned, what it said."""
@@ -184,7 +196,7 @@ def test_timeout_ends_notebook_and_kernel_and_keeps_what_was_shown(
     result = review.run_series(out=tmp_path / "pages", timeout=20)
     assert result.results[0].error == "stopped after 20 s"
     kernel = int(result.results[0].notebook.cells[-2].outputs[0].text)
-    assert not psutil.pid_exists(kernel)
+    assert ended(kernel)
 
 
 # --- What is refused --------------------------------------------------------------------------------------------------
@@ -307,7 +319,7 @@ def test_interrupt_leaves_the_earlier_page_and_no_process(tmp_path: Path) -> Non
     assert process.returncode == 130 and errors == "\nreview: interrupted; no page was written\n"
     assert [path.name for path in out.iterdir()] == ["index.html"]
     assert (out / "index.html").read_text().endswith("the earlier page")
-    assert not psutil.pid_exists(int(mark.read_text()))
+    assert ended(int(mark.read_text()))
 
 
 # --- Where the notebooks are ------------------------------------------------------------------------------------------
