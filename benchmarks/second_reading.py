@@ -2,8 +2,8 @@
 
     python benchmarks/second_reading.py
 
-`second_reading.csv` holds the second grades by anchor and first grade. The second reader, a machine like the first, saw
-the rubric, which tells that each anchor has one pair of each grade, and the sentences alone. Writes results/reread.json.
+`second_reading.csv` holds the second grades by anchor and first grade. The second reader, a machine like the first,
+saw the sentences and the rubric, which tells that each anchor has one pair of each grade. Writes results/reread.json.
 """
 
 from __future__ import annotations

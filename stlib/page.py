@@ -250,7 +250,7 @@ def _asked(claim: Claim) -> str:
     if claim.bound is None:
         return "exact"
     unit = "point" if claim.bound == 1 and claim.unit == "points" else claim.unit
-    return f"{_wanted(claim)} {unit}".strip()
+    return f"{_wanted(claim).replace('-', '−')} {unit}".strip()
 
 
 def _spelled(claim: Claim) -> str:

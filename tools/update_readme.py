@@ -50,8 +50,8 @@ def speed() -> str:
     record = _read(ROOT / "results" / "speed.json")
     machine = record["machine"]
     lines = [
-        f"Measured {machine['date']} on {machine['processor']}, {machine['threads']} threads, {record['repeats']} alternating rounds; "
-        "ratios within a round, median.",
+        f"Measured {machine['date']} on {machine['processor']}, {machine['threads']} threads, "
+        f"{record['repeats']} alternating rounds; ratios within a round, median.",
         "",
         "| texts | way | texts a second | times sentence-transformers' default | worst cosine to it |",
         "|---|---|---|---|---|",
