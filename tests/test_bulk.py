@@ -292,7 +292,7 @@ from stlib import SentenceEncoder, bulk
 bulk.CHUNK_ROWS = 250
 folder = sys.argv[1]
 encoder = SentenceEncoder(f"{folder}/wide", truncation="ignore", device="cpu")
-for name in ("short", "long"):
+for name in ("short", "short", "long"):  # the first warms up
     bulk.encode_file(f"{folder}/{name}.csv", "text", f"{folder}/{name}.parquet", encoder=encoder, chunk_rows=250)
     print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
@@ -357,9 +357,8 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     for name, rows in (("short", 1000), ("long", 5000)):
         (tmp_path / f"{name}.csv").write_text("text\n" + "".join(f"{'x' * 10_000} {row}\n" for row in range(rows)))
     output, errors = command(tmp_path, script=PEAKS).communicate(timeout=300)
-    short, long = (int(line) / 1024 for line in output.split())
-    print("PEAKS", short, long)
-    assert long - short < 20, f"MB: {short} and {long}; {errors}"
+    _, short, long = (int(line) / 1024 for line in output.split())
+    assert long - short < 15, f"MB: {short} and {long}; {errors}"
 
 
 # ------------------------------------------------------------------------------------------------ over Ray
