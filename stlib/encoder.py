@@ -482,7 +482,7 @@ class SentenceEncoder:
                 module.training = True
 
     def _each_batch(self, ids: list[np.ndarray], budget: int, show_progress: bool, keep: Any) -> None:
-        """Call `keep(rows, token states [b, T, H])` for batches of texts with equal token counts, longest first."""
+        """Call `keep(rows, token states [b, T, H])` for groups of texts with equal token counts, longest first."""
         bar = contextlib.nullcontext()
         if show_progress:
             from tqdm import tqdm
@@ -492,17 +492,18 @@ class SentenceEncoder:
         # no_grad rather than inference mode: what comes out may be trained on
         with self._eval(), torch.no_grad(), bar as progress:
             states_of = self._states_function()
-            for rows in _equal_length_batches(ids, budget):
-                batch = torch.from_numpy(np.stack([ids[row] for row in rows])).long().to(device)
-                keep(rows, states_of(batch))
-                if progress is not None:
-                    progress.update(len(rows))
+            for groups in _batches(ids, budget):
+                batch = [torch.from_numpy(np.stack([ids[row] for row in rows])).long().to(device) for rows in groups]
+                for rows, states in zip(groups, states_of(batch), strict=True):
+                    keep(rows, states)
+                    if progress is not None:
+                        progress.update(len(rows))
 
     def _states_function(self) -> Any:
-        """The fast path over the backbone where it is to be had, else the backbone itself."""
+        """Groups [b, T] of token ids -> their states: the fast path where it is to be had, else the backbone itself."""
         backbone = self.model.backbone
         if not self.packed or has_hooks(backbone):
-            return backbone
+            return lambda groups: [backbone(input_ids) for input_ids in groups]
         with self._lock:
             if self._fast is None or not self._fast.is_current():
                 self._fast = FastBackbone(backbone)
@@ -568,16 +569,28 @@ def _chunks(texts: list[str]) -> Iterator[list[str]]:
     return (texts[start : start + _TEXTS_AT_ONCE] for start in range(0, len(texts), _TEXTS_AT_ONCE))
 
 
-def _equal_length_batches(ids: list[np.ndarray], budget: int) -> Iterator[np.ndarray]:
-    """Row numbers of texts of equal token count, up to `budget` tokens together, longest first, empty ones left out."""
+def _batches(ids: list[np.ndarray], budget: int) -> Iterator[list[np.ndarray]]:
+    """Batches of up to `budget` tokens, or one longer text: lists of groups, the row numbers of texts of equal length.
+
+    Longest first, so that memory that does not suffice is noticed at once. Texts without a token are left out.
+    """
     lengths = np.fromiter((len(row) for row in ids), dtype=np.int64, count=len(ids))
     order = np.argsort(-lengths, kind="stable")
-    starts = np.flatnonzero(np.diff(lengths[order], prepend=-1))
-    for rows in np.split(order, starts[1:]):
-        length = int(lengths[rows[0]]) if len(rows) else 0
-        step = max(1, budget // length) if length else 0
-        for start in range(0, len(rows) if length else 0, step or 1):
-            yield rows[start : start + step]
+    order = order[lengths[order] > 0]
+    groups: list[np.ndarray] = []
+    room = budget
+    for rows in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1):
+        while len(rows):
+            length = int(lengths[rows[0]])
+            if room < length and groups:
+                yield groups
+                groups, room = [], budget
+            fitting = max(1, room // length)
+            groups.append(rows[:fitting])
+            room -= length * len(groups[-1])
+            rows = rows[fitting:]
+    if groups:
+        yield groups
 
 
 def _load_tokenizer(layout: checkpoint.Layout) -> Any:

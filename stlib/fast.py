@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -23,8 +23,12 @@ from stlib.backbone import Backbone
 _LARGEST = 2 * 2**30
 
 
+# Groups of texts, each of one length: token ids [b, T], …, nothing padded -> token states [b, T, H], …
+StatesOf = Callable[[Sequence[Tensor]], list[Tensor]]
+
+
 class FastBackbone:
-    """Token ids [B, T], nothing padded -> token states [B, T, H]: what `backbone` gives, sooner where that can be.
+    """Groups of token ids [b, T] -> token states [b, T, H]: what `backbone` gives, sooner where that can be.
 
     `path` names the way taken: "bert" (packed and fused), "packed" (any family) or "plain" (the backbone itself).
     """
@@ -34,15 +38,15 @@ class FastBackbone:
         self._fingerprint = _fingerprint(self._encoder)
         self.path, self._states_of = _fastest(backbone)
 
-    def __call__(self, input_ids: Tensor) -> Tensor:
-        return self._states_of(input_ids)
+    def __call__(self, groups: Sequence[Tensor]) -> list[Tensor]:
+        return self._states_of(groups)
 
     def is_current(self) -> bool:
         """Whether the model is still the one that was packed."""
         return _fingerprint(self._encoder) == self._fingerprint
 
 
-def _fastest(backbone: Backbone) -> tuple[str, Callable[[Tensor], Tensor]]:
+def _fastest(backbone: Backbone) -> tuple[str, StatesOf]:
     """The first path that can be built and agrees with the plain one."""
     encoder = backbone.encoder
     linear = [module.weight for module in encoder.modules() if type(module) is nn.Linear]
@@ -55,7 +59,7 @@ def _fastest(backbone: Backbone) -> tuple[str, Callable[[Tensor], Tensor]]:
                     return path, states_of
             except (AttributeError, RuntimeError, TypeError, ValueError):
                 continue  # another release, another structure: the next path, in the end the plain one
-    return "plain", backbone
+    return "plain", lambda groups: [backbone(input_ids) for input_ids in groups]
 
 
 def has_hooks(module: nn.Module) -> bool:
@@ -94,10 +98,12 @@ def _operators_work(dtype: torch.dtype, device: str) -> bool:
 
 
 @torch.no_grad()
-def _agrees(states_of: Callable[[Tensor], Tensor], backbone: Backbone) -> bool:
+def _agrees(states_of: StatesOf, backbone: Backbone) -> bool:
     """Whether states equal the plain path's, as far as rounding lets them."""
-    ids = (torch.arange(3 * 9) * 7919 % backbone.vocabulary).view(3, 9)
-    plain, fast = backbone(ids), states_of(ids)
+    ids = torch.arange(3 * 9 + 2 * 4) * 7919 % backbone.vocabulary
+    groups = [ids[:27].view(3, 9), ids[27:].view(2, 4)]
+    plain = torch.cat([backbone(input_ids).flatten(0, 1) for input_ids in groups])
+    fast = torch.cat([states.flatten(0, 1) for states in states_of(groups)])
     if plain.dtype == torch.float32:
         return torch.allclose(plain, fast, atol=2e-5 * float(plain.abs().max()), rtol=1e-4)
     # in bfloat16 the two round at different places: both are as near to the exact states
@@ -133,7 +139,7 @@ class _PackedLinear(nn.Module):
         return self._packed(x)
 
 
-def _packed_copy(encoder: nn.Module) -> Callable[[Tensor], Tensor]:
+def _packed_copy(encoder: nn.Module) -> StatesOf:
     """Any family: a copy that shares everything but its linear layers, which are packed."""
     shared: dict[int, Any] = {id(tensor): tensor for tensor in (*encoder.parameters(), *encoder.buffers())}
     twin = copy.deepcopy(encoder, shared)
@@ -141,24 +147,30 @@ def _packed_copy(encoder: nn.Module) -> Callable[[Tensor], Tensor]:
         for name, child in parent.named_children():
             if type(child) is nn.Linear:
                 setattr(parent, name, _PackedLinear(child))
-    return lambda input_ids: twin(input_ids=input_ids, attention_mask=None).last_hidden_state
+    return lambda groups: [twin(input_ids=ids, attention_mask=None).last_hidden_state for ids in groups]
 
 
-def _bert(encoder: Any) -> Callable[[Tensor], Tensor]:
-    """BERT and families built alike (RoBERTa, XLM-R): query, key, value in one product; GELU and residual fused."""
+def _bert(encoder: Any) -> StatesOf:
+    """BERT and families built alike (RoBERTa, XLM-R): query, key, value in one product; GELU and residual fused.
+
+    A product does not care which text a token is from, so groups of all lengths go through it together; only attention
+    is computed group by group.
+    """
     layers = [_BertLayer(layer, encoder.config) for layer in encoder.encoder.layer]
 
-    def states_of(input_ids: Tensor) -> Tensor:
-        states: Tensor = encoder.embeddings(input_ids=input_ids)
+    def states_of(groups: Sequence[Tensor]) -> list[Tensor]:
+        shapes = [ids.shape for ids in groups]
+        states = torch.cat([encoder.embeddings(input_ids=ids).flatten(0, 1) for ids in groups])  # [all tokens, H]
         for layer in layers:
-            states = layer(states)
-        return states
+            states = layer(states, shapes)
+        parts = states.split([shape.numel() for shape in shapes])
+        return [part.view(*shape, -1) for part, shape in zip(parts, shapes, strict=True)]
 
     return states_of
 
 
 class _BertLayer:
-    """One layer after the original's order (Vaswani et al. 2017, normalisation last): [B, T, H] -> [B, T, H]."""
+    """One layer in the original's order (Vaswani et al. 2017, normalisation last), over the tokens of all groups."""
 
     def __init__(self, layer: Any, config: Any) -> None:
         attention, output = layer.attention.self, layer.attention.output
@@ -172,11 +184,19 @@ class _BertLayer:
         self._down = Packed(layer.output.dense.weight, layer.output.dense.bias)
         self._attention_norm, self._output_norm = output.LayerNorm, layer.output.LayerNorm
 
-    def __call__(self, states: Tensor) -> Tensor:
-        batch, tokens, width = states.shape
-        qkv = self._qkv(states).view(batch, tokens, 3, self._heads, width // self._heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B, heads, T, H / heads]
-        context = functional.scaled_dot_product_attention(query, key, value)
-        context = context.transpose(1, 2).reshape(batch, tokens, width)
+    def __call__(self, states: Tensor, shapes: Sequence[torch.Size]) -> Tensor:
+        """[N, H] -> [N, H], the tokens of groups of the shapes [b, T] one after another."""
+        parts = self._qkv(states).split([shape.numel() for shape in shapes])
+        context = torch.cat([self._attend(part, shape) for part, shape in zip(parts, shapes, strict=True)])
         states = self._attention_norm(self._out.plus(context, states))
         return self._output_norm(self._down.plus(self._up(states, "gelu"), states))
+
+    def _attend(self, qkv: Tensor, shape: torch.Size) -> Tensor:
+        """Attention within each text of one group: [b * T, 3 H] -> [b * T, H]"""
+        query, key, value = qkv.view(*shape, 3, self._heads, -1).permute(2, 0, 3, 1, 4)  # each [b, heads, T, H / heads]
+        if qkv.dtype == torch.bfloat16:  # two plain products are quicker here than torch's fused kernel
+            scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+            context = scores.softmax(dim=-1) @ value
+        else:
+            context = functional.scaled_dot_product_attention(query, key, value)
+        return context.transpose(1, 2).reshape(shape.numel(), -1)

@@ -28,10 +28,12 @@ def _plain(encoder: SentenceEncoder) -> np.ndarray:
 def test_each_path_gives_the_plain_states(encoder: Any, builder: Any) -> None:
     if not fast._operators_work(torch.float32, "cpu"):
         pytest.skip("this build has no packed products")
-    ids = torch.tensor([[101, 2000 + row, 3000, 4000 + row, 102] for row in range(4)])
+    groups = [
+        torch.tensor([[101, *range(2000 + row, 2000 + row + length), 102] for row in range(4)]) for length in (5, 1, 9)
+    ]
     with torch.no_grad():
-        plain = encoder.model.backbone(ids)
-        torch.testing.assert_close(builder(encoder.model.backbone.encoder)(ids), plain, atol=2e-5, rtol=1e-4)
+        for states, ids in zip(builder(encoder.model.backbone.encoder)(groups), groups, strict=True):
+            torch.testing.assert_close(states, encoder.model.backbone(ids), atol=2e-5, rtol=1e-4)
 
 
 def test_fast_vectors_equal_plain_ones(fresh: SentenceEncoder) -> None:
@@ -85,7 +87,9 @@ def test_without_the_operators_the_plain_path_runs(fresh: SentenceEncoder, monke
 
 
 def test_a_path_that_disagrees_is_not_taken(fresh: SentenceEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast, "_bert", lambda encoder: lambda ids: fresh.model.backbone(ids) + 0.01)
+    monkeypatch.setattr(
+        fast, "_bert", lambda encoder: lambda groups: [fresh.model.backbone(ids) + 0.01 for ids in groups]
+    )
     monkeypatch.setattr(fast, "_packed_copy", lambda encoder: (_ for _ in ()).throw(RuntimeError("another structure")))
     fresh.encode("text")
     assert fresh._fast is not None and fresh._fast.path == "plain"
