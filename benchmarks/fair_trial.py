@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 nice -n 19 python benchmarks/fair_trial.py [--model M] [--pairs F] [--out FILE]
 
-About ten minutes on one free core. The protocol:
+About a quarter of an hour on one free core. The protocol:
 
 * Two folds with no anchor in common. Each mode is trained on one and scored on the other, both ways round.
 * Within the training fold, each mode tries the same learning rates for the same steps on half of the anchors and takes
