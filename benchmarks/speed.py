@@ -210,13 +210,16 @@ _FIRST = {
     "stlib": "from stlib import SentenceEncoder; SentenceEncoder({!r}).encode('first')",
     "sentence-transformers": "from sentence_transformers import SentenceTransformer as S; S({!r}).encode('first')",
 }
+# VmHWM, the peak in kB of this program alone: getrusage would count what the parent held before the program started.
 _MEMORY = """
-import resource, sys
+import re
 from stlib import SentenceEncoder
 encoder, texts = SentenceEncoder({!r}, truncation="ignore"), open({!r}, encoding="utf-8").read().split("\\n")
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read()).group(1))
+encoder.encode(texts[:2000])
+before = peak()
 encoder.encode(texts)
-print(len(texts), before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(len(texts), before, peak())
 """
 
 
