@@ -62,14 +62,14 @@ def speed() -> str:
             f"{row['ratio']:.2f} | {row['cosine_worst']:.6f} |"
         )
     first, peak = record["first_vector_seconds"], record["matrix_peak_gflops"]
-    memory = "; ".join(
-        f"{row['texts']:,} sentences add {row['added_mb']:.0f} MB, of which the vectors are {row['vectors_mb']:.0f}"
+    memory = "".join(
+        f"{row['texts']:,} sentences add {row['added_mb']:.0f} MB, of which the vectors are {row['vectors_mb']:.0f}. "
         for row in record["memory"]
     )
     lines += [
         "",
         f"First vector in a fresh process: {first['stlib']:.1f} s against {first['sentence_transformers']:.1f} s "
-        f"({first['ratio']:.2f} of its time). Memory: {memory}. Packed products of MiniLM's shapes reach "
+        f"({first['ratio']:.2f} of its time). {memory}Packed products of MiniLM's shapes reach "
         f"{peak['float32']:.0f} GFLOP/s in float32 and {peak['bfloat16']:.0f} in bfloat16 in the same run: "
         "that is the bound.",
     ]
