@@ -21,6 +21,7 @@ from stlib.backbone import ATTENTION, DTYPES, Backbone, load_backbone
 from stlib.fast import FastBackbone, has_hooks
 from stlib.pooling import Pooling, pool, pooling_modes
 from stlib.projection import Projection, positive_integer
+from stlib.startup import collection_paused
 
 TRUNCATION = ("warn", "error", "ignore")
 # Texts are turned into ids this many at a time: the tokenizer's own objects are fifty times as large as the ids.
@@ -81,6 +82,7 @@ class SentenceTransformer(nn.Module):
             width = part.out_features
 
     @classmethod
+    @collection_paused()
     def from_pretrained(
         cls,
         name_or_path: str | os.PathLike[str],
