@@ -21,6 +21,8 @@ from stlib.backbone import Backbone
 
 # Packing keeps a second copy of the linear weights; beyond this many bytes of them the copy costs more than it gains.
 _LARGEST = 2 * 2**30
+# Attention over so few tokens is cheapest as two products with a softmax over rows filled up to whole vectors.
+_SHORT, _VECTOR = 48, 16
 
 
 # Groups of texts, each of one length: token ids [b, T], …, nothing padded -> token states [b, T, H], …
@@ -158,9 +160,16 @@ def _bert(encoder: Any) -> StatesOf:
     """
     layers = [_BertLayer(layer, encoder.config) for layer in encoder.encoder.layer]
 
+    embeddings = encoder.embeddings
+    # RoBERTa and its kin count positions from the padding id upwards, BERT from zero
+    padding = getattr(embeddings.position_embeddings, "padding_idx", None)
+    first = 0 if padding is None else padding + 1
+
     def states_of(groups: Sequence[Tensor]) -> list[Tensor]:
         shapes = [ids.shape for ids in groups]
-        states = torch.cat([encoder.embeddings(input_ids=ids).flatten(0, 1) for ids in groups])  # [all tokens, H]
+        ids = torch.cat([ids.flatten() for ids in groups]).unsqueeze(0)
+        places = torch.cat([torch.arange(first, first + shape[1]).repeat(shape[0]) for shape in shapes]).unsqueeze(0)
+        states = embeddings(input_ids=ids, position_ids=places, token_type_ids=torch.zeros_like(ids))[0]
         for layer in layers:
             states = layer(states, shapes)
         parts = states.split([shape.numel() for shape in shapes])
@@ -187,16 +196,25 @@ class _BertLayer:
     def __call__(self, states: Tensor, shapes: Sequence[torch.Size]) -> Tensor:
         """[N, H] -> [N, H], the tokens of groups of the shapes [b, T] one after another."""
         parts = self._qkv(states).split([shape.numel() for shape in shapes])
-        context = torch.cat([self._attend(part, shape) for part, shape in zip(parts, shapes, strict=True)])
+        context = torch.empty_like(states)
+        for part, place, shape in zip(parts, context.split([len(part) for part in parts]), shapes, strict=True):
+            place.view(*shape, self._heads, -1).copy_(self._attend(part, shape).transpose(1, 2))
         states = self._attention_norm(self._out.plus(context, states))
         return self._output_norm(self._down.plus(self._up(states, "gelu"), states))
 
     def _attend(self, qkv: Tensor, shape: torch.Size) -> Tensor:
-        """Attention within each text of one group: [b * T, 3 H] -> [b * T, H]"""
-        query, key, value = qkv.view(*shape, 3, self._heads, -1).permute(2, 0, 3, 1, 4)  # each [b, heads, T, H / heads]
-        if qkv.dtype == torch.bfloat16:  # two plain products are quicker here than torch's fused kernel
-            scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
-            context = scores.softmax(dim=-1) @ value
-        else:
-            context = functional.scaled_dot_product_attention(query, key, value)
-        return context.transpose(1, 2).reshape(shape.numel(), -1)
+        """Attention within each text of one group: [b * T, 3 H] -> [b, heads, T, H / heads]"""
+        query, key, value = qkv.view(*shape, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
+        if shape[1] > _SHORT and qkv.dtype == torch.float32:
+            return functional.scaled_dot_product_attention(query, key, value)
+        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # in bfloat16 quicker than the fused kernel
+        return _softmax(scores) @ value
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    """Over the last axis. torch takes rows shorter than a vector register number by number, at ten times the cost."""
+    length = scores.shape[-1]
+    if length > _SHORT:
+        return scores.softmax(dim=-1)
+    filled = functional.pad(scores, (0, -length % _VECTOR), value=-torch.inf)
+    return filled.softmax(dim=-1, dtype=torch.float32)[..., :length].to(scores.dtype)
