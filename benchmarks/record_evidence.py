@@ -3,8 +3,9 @@
     STLIB_DATA_DIR=… python benchmarks/record_evidence.py [--mpnet FOLDER] [--only 02 03] [--runs mpnet_builtin …]
 
 Four runs of the whole series: MiniLM and MPNet, each on the built-in data and on the pairs of STS-B dev (which has no
-topics: claims about sentences are shown there on the built-in ones and left undecided). Two notebooks at a time, one thread each. A notebook that fails leaves
-what was recorded before. Timing claims of these runs say little: two of them share the machine.
+topics: claims about sentences are shown there on the built-in ones and left undecided). Two notebooks at a time, one
+thread each. A notebook that fails leaves what was recorded before. Timing claims of these runs say little: two of them
+share the machine.
 """
 
 from __future__ import annotations

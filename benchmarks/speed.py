@@ -4,7 +4,8 @@
 
 All ways encode the same texts in turn, A B C A B C …, and ratios are taken within a round, so that a machine
 whose speed drifts is no argument. With STLIB_DATA_DIR the sentences are STS-B dev's (about 14 tokens), else
-the built-in ones.
+the built-in ones. Nothing else should run meanwhile: the load of the machine at the start is recorded. OUT is replaced
+when all is measured; until then what is done stands beside it, in OUT with the suffix .new.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,10 @@ from transformers.utils import logging
 from stlib import SentenceEncoder, SentenceTransformer
 from stlib.backbone import Backbone
 from stlib.datasets import load_pairs, load_sentences
+from stlib.evaluation import cosine, spearman
 
 ROOT = Path(__file__).resolve().parent.parent
+MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 SCRIPTS = [
     "Сегодня идёт снег.",
     "今日は雨が降っています。",
@@ -48,6 +51,16 @@ SCRIPTS = [
 ]
 
 
+def paragraph(pool: list[str], draw: random.Random, count: Callable[[str], int]) -> str:
+    """Sentences in a row, 100 to 250 tokens in all."""
+    wanted, text = draw.randint(100, 230), ""
+    while count(text) < wanted:
+        longer = f"{text} {draw.choice(pool)}".strip()
+        text = longer if count(longer) <= 250 else text
+    return text
+
+
+@cache
 def corpora() -> dict[str, list[str]]:
     """The sentences, paragraphs of 100 to 250 tokens, and a shuffled mix of lengths and scripts."""
     shared = os.environ.get("STLIB_DATA_DIR")
@@ -55,7 +68,8 @@ def corpora() -> dict[str, list[str]]:
     pairs = pd.read_csv(file) if shared and file.exists() else load_pairs()
     sentences = list(dict.fromkeys([*pairs.sentence1, *pairs.sentence2]))[:1500]
     pool, draw = [*load_sentences().text, *load_pairs().sentence2], random.Random(0)
-    paragraphs = [" ".join(draw.choices(pool, k=draw.randint(6, 11))) for _ in range(100)]
+    tokenizer = SentenceTransformer.from_pretrained(MODEL).tokenizer
+    paragraphs = [paragraph(pool, draw, lambda text: len(tokenizer(text)["input_ids"])) for _ in range(100)]
     mix = [
         *draw.choices(sentences, k=600),
         *paragraphs[:60],
@@ -136,7 +150,7 @@ def by_setting(folder: Path, repeats: int) -> list[dict[str, Any]]:
     for dtype, count in itertools.product(("float32", "bfloat16"), sorted({1, threads})):
         encoder = SentenceEncoder(folder, dtype=dtype, truncation="ignore", device="cpu")
         torch.set_num_threads(count)
-        budgets = (512, 1024, 2048, 4096, 8192)
+        budgets = (512, 1024, 2048, 4096, 8192, 16384)
         seconds = alternate({str(size): partial(encoder.encode, texts, batch_tokens=size) for size in budgets}, repeats)
         rows += [
             {
@@ -149,6 +163,44 @@ def by_setting(folder: Path, repeats: int) -> list[dict[str, Any]]:
         ]
     torch.set_num_threads(threads)
     return rows
+
+
+def by_threads(folder: Path, repeats: int) -> list[dict[str, Any]]:
+    """The ways side by side on the sentences, with one thread and with all."""
+    texts, rows, every = next(iter(corpora().values()))[:600], [], ways(folder)
+    threads = torch.get_num_threads()
+    for count in sorted({1, threads}):
+        torch.set_num_threads(count)
+        seconds = alternate({name: partial(way, texts) for name, way in every.items()}, repeats)
+        rows += [
+            {"threads": count, "way": name, "texts_a_second": len(texts) / float(np.median(spent))}
+            for name, spent in seconds.items()
+        ]
+    torch.set_num_threads(threads)
+    return rows
+
+
+def quality(folder: Path) -> dict[str, Any]:
+    """Spearman on labelled pairs in points, float32 and bfloat16: STS-B dev's, or the built-in ones."""
+    shared = os.environ.get("STLIB_DATA_DIR")
+    file = Path(shared or "") / "stsb" / "dev.csv"
+    pairs = load_pairs(str(file)) if shared and file.exists() else load_pairs()
+    points = {}
+    for dtype in ("float32", "bfloat16"):
+        encoder = SentenceEncoder(folder, dtype=dtype, truncation="ignore", device="cpu")
+        first, second = (encoder.encode(pairs[column]) for column in ("sentence1", "sentence2"))
+        points[dtype] = float(spearman(cosine(first, second), pairs["score"]))
+    return {"pairs": "STS-B dev" if shared and file.exists() else "built-in", "rows": len(pairs), "points": points}
+
+
+def with_bound(rows: list[dict[str, Any]], folder: Path, peak: dict[str, float]) -> None:
+    """Beside each rate, the share of the matrix-product peak that the linear layers alone use up."""
+    layers = SentenceTransformer.from_pretrained(folder).backbone.encoder.encoder
+    flops = 2 * sum(module.weight.numel() for module in layers.modules() if isinstance(module, torch.nn.Linear))
+    for row in rows:
+        if row["way"].startswith("stlib") and "plain" not in row["way"]:
+            rate = row["texts_a_second"] * row["tokens_a_text"] * flops / 1e9
+            row["share_of_peak"] = rate / peak["bfloat16" if "bfloat16" in row["way"] else "float32"]
 
 
 def cost_curves(folder: Path, repeats: int) -> dict[str, list[dict[str, float]]]:
@@ -289,21 +341,41 @@ def main() -> None:
     options = parser.parse_args()
     logging.disable_progress_bar()
     torch.set_num_threads(options.threads)
-    folder = SentenceTransformer.from_pretrained("sentence-transformers/all-MiniLM-L6-v2").folder
+    folder = SentenceTransformer.from_pretrained(MODEL).folder
     assert folder is not None
-    results: dict[str, Any] = {"version": 1, "machine": machine(), "repeats": options.repeats}
-    results["throughput"] = throughput(folder, options.repeats)
+    repeats, fewer = options.repeats, max(3, options.repeats // 2)
+    results: dict[str, Any] = {"version": 1, "machine": machine(), "repeats": repeats}
+    peak = {name: matrix_peak(getattr(torch, name)) for name in ("float32", "bfloat16")}
+    results["matrix_peak_gflops"] = peak
+    results["throughput"] = throughput(folder, repeats)
+    with_bound(results["throughput"], folder, peak)
     if options.quick:
         return
-    results["matrix_peak_gflops"] = {name: matrix_peak(getattr(torch, name)) for name in ("float32", "bfloat16")}
-    results["by_setting"] = by_setting(folder, max(2, options.repeats // 2))
-    results["cost"] = cost_curves(folder, max(2, options.repeats // 2))
-    results["first_vector_seconds"] = first_vector(folder, max(2, options.repeats // 2))
-    results["memory"] = memory(folder, (10_000, 100_000))
-    print(json.dumps({key: results[key] for key in ("matrix_peak_gflops", "first_vector_seconds")}, indent=2))
     fresh = options.out.with_suffix(".new")
-    fresh.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    for name, measure in {
+        "first_vector_seconds": lambda: first_vector(folder, fewer),
+        "quality": lambda: quality(folder),
+        "by_threads": lambda: by_threads(folder, fewer),
+        "by_setting": lambda: by_setting(folder, fewer),
+        "cost": lambda: cost_curves(folder, fewer),
+        "memory": lambda: memory(folder, (10_000, 100_000)),
+    }.items():
+        results[name] = measure()
+        fresh.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        show(name, results[name])
+    show("matrix_peak_gflops", peak)
     fresh.replace(options.out)
+
+
+def show(name: str, measured: Any) -> None:
+    """What was measured, as tables."""
+    if isinstance(measured, dict) and all(isinstance(part, list) for part in measured.values()):
+        for part, rows in measured.items():
+            show(f"{name}, {part}", rows)
+    elif isinstance(measured, list):
+        print(f"\n{name}\n{pd.DataFrame(measured).to_string(index=False)}", flush=True)
+    else:
+        print(f"\n{name}\n{json.dumps(measured, indent=1)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -111,6 +111,7 @@ def load_backbone(
     with _clear_errors(folder, "config.json"):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     config._attn_implementation = None  # a folder could name a kernel on the hub here, which is code
+    config.transformers_weights = None  # nor may it name another file of weights than the one that is checked
     if hasattr(config, "use_cache"):
         config.use_cache = False
     stated = getattr(config, "is_causal", None)
@@ -193,7 +194,7 @@ def _load_model(folder: Path, config: Any, dtype: torch.dtype) -> nn.Module:
     # T5 has a class for its encoder alone, which reads whole checkpoints too; other families load whole.
     encoder_only = TEXT_ENCODERS.get(config.model_type, "").endswith("EncoderModel")
     loader = AutoModelForTextEncoding if encoder_only else AutoModel
-    with _clear_errors(folder, f"weights, {_weights_file(folder)}"), _quiet():
+    with _clear_errors(folder, f"weights, {_weights_file(folder)}"), quiet():
         model, report = loader.from_pretrained(
             folder, config=config, dtype=dtype, output_loading_info=True, local_files_only=True,
             trust_remote_code=False, weights_only=True, ignore_mismatched_sizes=True,  # judged below, by name
@@ -270,7 +271,7 @@ def _clear_errors(folder: Path, what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence transformers' progress bars and tables: what matters in them is judged and raised here."""
     from transformers.utils import logging
 

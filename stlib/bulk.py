@@ -30,7 +30,7 @@ import torch
 
 from stlib import checkpoint
 from stlib.backbone import DTYPES
-from stlib.encoder import TRUNCATION, SentenceEncoder
+from stlib.encoder import TRUNCATION, SentenceEncoder, check_sentences
 from stlib.projection import positive_integer
 
 OUTPUTS = (".npy", ".parquet")
@@ -85,13 +85,17 @@ def encode_file(
     settings = {"input": _input_state(source), "column": column, "model": _model_state(encoder), "prompt": prompt}
     partial = out.with_name(out.name + ".partial")
     with _claim(partial):
+        if (rows := _rows_of_finished(partial, out, settings)) is not None:
+            return Encoded(rows, rows, encoder.dimension)
         state = _kept(partial, settings, encoder.dimension)
         if state is None:
             rows, too_long = _check_texts(source, column, encoder, prompt, chunk_rows, show_progress)
             state = {**settings, "rows": rows, "too_long": too_long, "done": 0}
         kept = state["done"]
+        message = f"{state['too_long']} of {state['rows']} texts were truncated to {encoder.max_length} tokens"
+        if state["too_long"] and encoder.truncation == "error":  # begun under another setting
+            raise ValueError(f"{source.name}: {message} in the run that {partial.name} is of")
         if state["too_long"] and encoder.truncation == "warn":
-            message = f"{state['too_long']} of {state['rows']} texts were truncated to {encoder.max_length} tokens"
             warnings.warn(message, stacklevel=2)
         quiet = copy.copy(encoder)  # shares the weights
         quiet.truncation = "ignore"  # the file has been judged as a whole
@@ -103,7 +107,7 @@ def encode_file(
         _write(partial, state, vectors, encoder.dimension, show_progress)
         if _input_state(source) != settings["input"] or state["done"] != state["rows"]:
             raise ValueError(f"{source.name} has changed while it was read: run again, which starts afresh")
-        _finish(partial, out, state["rows"], encoder.dimension)
+        _finish(partial, out, state, encoder.dimension)
     return Encoded(state["rows"], kept, encoder.dimension)
 
 
@@ -206,17 +210,16 @@ def _chunks(source: Path, column: str, chunk_rows: int, start: int = 0) -> Itera
 def _check_texts(
     source: Path, column: str, encoder: SentenceEncoder, prompt: str, chunk_rows: int, show_progress: bool
 ) -> tuple[int, int]:
-    """How many texts the file holds, and how many exceed the encoder's limit (counted unless it ignores them)."""
+    """How many texts the file holds, and how many exceed the encoder's limit (of those, "error" reports the first)."""
     rows = too_long = 0
     with _bar("checking", None, 0, show_progress) as bar:
         for texts in _chunks(source, column, chunk_rows):
-            if encoder.truncation != "ignore":
-                counts = np.array(encoder.token_counts([prompt + text for text in texts]))
-                (cut,) = np.nonzero(counts > encoder.max_length)
-                too_long += len(cut)
-                if len(cut) and encoder.truncation == "error":
-                    found = f"row {rows + cut[0] + 1}, column {column!r}: {counts[cut[0]]} tokens"
-                    raise ValueError(f"{source.name}: {found}, more than max_length={encoder.max_length}")
+            counts = np.array(encoder.token_counts([prompt + text for text in texts]))
+            (cut,) = np.nonzero(counts > encoder.max_length)
+            too_long += len(cut)
+            if len(cut) and encoder.truncation == "error":
+                found = f"row {rows + cut[0] + 1}, column {column!r}: {counts[cut[0]]} tokens"
+                raise ValueError(f"{source.name}: {found}, more than max_length={encoder.max_length}")
             rows += len(texts)
             bar.update(len(texts))
     return rows, too_long
@@ -310,14 +313,33 @@ def _record(partial: Path, state: dict[str, Any]) -> None:
     (partial / "manifest.new").replace(partial / "manifest.json")
 
 
-def _finish(partial: Path, out: Path, rows: int, dimension: int) -> None:
-    vectors = partial / "vectors.npy"
-    whole = vectors if out.suffix.lower() == ".npy" else _as_parquet(vectors, rows, dimension)
-    whole.replace(out)
+def _finish(partial: Path, out: Path, state: dict[str, Any], dimension: int) -> None:
+    if out.suffix.lower() == ".parquet":
+        _as_parquet(partial / "vectors.npy", state["rows"], dimension)
+    _record(partial, state | {"finished": True})
+    _whole(partial, out).replace(out)
     shutil.rmtree(partial)
 
 
-def _as_parquet(vectors: Path, rows: int, dimension: int) -> Path:
+def _whole(partial: Path, out: Path) -> Path:
+    """The finished file before it is renamed."""
+    return partial / f"vectors{out.suffix.lower()}"
+
+
+def _rows_of_finished(partial: Path, out: Path, settings: dict[str, Any]) -> int | None:
+    """How many rows `out` holds, if a kill struck after the rename, when only clearing away was left; clears away."""
+    try:
+        state: dict[str, Any] = checkpoint.read_json(partial / "manifest.json")
+    except ValueError:
+        return None
+    renamed = state.get("finished") and out.is_file() and not _whole(partial, out).exists()
+    if not renamed or any(state.get(name) != value for name, value in settings.items()):
+        return None
+    shutil.rmtree(partial)
+    return int(state["rows"])
+
+
+def _as_parquet(vectors: Path, rows: int, dimension: int) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -330,7 +352,6 @@ def _as_parquet(vectors: Path, rows: int, dimension: int) -> Path:
             numbers = pa.array(np.fromfile(stream, "<f4", (stop - start) * dimension))
             embedding = pa.FixedSizeListArray.from_arrays(numbers, dimension)
             writer.write_table(pa.table([pa.array(range(start, stop)), embedding], schema=schema))
-    return file
 
 
 # ------------------------------------------------------------------------------------------------ over Ray
@@ -352,14 +373,20 @@ def encode_with_ray(
         address: of a cluster whose machines have stlib; `None` starts Ray on this machine, and stops it at the end.
     """
     encoder = encoder if isinstance(encoder, SentenceEncoder) else SentenceEncoder(encoder)
-    texts = list(sentences)
+    texts, single = check_sentences(sentences)
+    if single:
+        raise TypeError("sentences must be a sequence of str, got str")
+    prompt = encoder._prompt(None, prompt_name)
+    encoder._token_ids([prompt + text for text in texts])  # what is wrong or too long is noticed before Ray starts
+    quiet = copy.copy(encoder)  # shares the weights
+    quiet.truncation = "ignore"
 
     def chunks() -> Iterator[list[str]]:
         return (texts[start : start + chunk_rows] for start in range(0, len(texts), chunk_rows))
 
     vectors = np.zeros((len(texts), encoder.dimension), dtype=np.float32)
     start = 0
-    for block in _over_ray(chunks, encoder, prompt_name, address, actors) if texts else ():
+    for block in _over_ray(chunks, quiet, prompt_name, address, actors) if texts else ():
         vectors[start : start + len(block)] = block
         start += len(block)
     return vectors

@@ -7,9 +7,11 @@ Both generations are read: `sentence_transformers.models.*` (up to 5) and `sente
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import hashlib
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -23,7 +25,7 @@ from typing import Any
 import torch
 
 from stlib.pooling import POOLING_MODES, pooling_modes
-from stlib.projection import ACTIVATIONS, Projection
+from stlib.projection import ACTIVATIONS, Projection, positive_integer
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 REFERENCE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -43,7 +45,18 @@ _MODULES = {"Transformer", "Pooling", "Dense", "Normalize"}
 _MODULE_TYPE = re.compile(
     r"sentence_transformers\.(models|base\.modules\.\w+|sentence_transformer\.modules\.\w+)\.(?P<name>\w+)"
 )
-_WRITTEN = re.compile(r".*\.(json|safetensors|bin|txt|model|jinja|py)|\d+_\w+")  # what a checkpoint consists of
+# What a checkpoint consists of: it goes when another is saved in its place. Everything else in the folder is kept.
+_WRITTEN = re.compile(
+    r"(config|generation_config|modules|config_sentence_transformers|sentence_\w+_config|special_tokens_map"
+    r"|added_tokens|vocab|tokenizer\w*|(pre)?processor_config|chat_template|model\S*\.index|pytorch_model\S*\.index)\.json"
+    r"|(model|pytorch_model)\S*\.(safetensors|bin)|tf_model\.h5|flax_model\.msgpack|rust_model\.ot|onnx|openvino"
+    r"|vocab\.txt|merges\.txt|\w+\.model|\w*\.jinja|(modeling|configuration|tokenization)_\w+\.py"
+    r"|\d+_(Transformer|Pooling|Dense|Normalize)\w*"
+)
+# Where sentence_bert_config.json passes arguments on to transformers, and those that change no vector.
+_PASSED_ON = ("model_args", "tokenizer_args", "config_args", "model_kwargs", "processor_kwargs", "config_kwargs")
+_WITHOUT_EFFECT = {"trust_remote_code", "torch_dtype", "dtype", "attn_implementation", "device_map", "use_cache",
+                   "use_fast", "use_safetensors", "low_cpu_mem_usage", "local_files_only"}  # fmt: skip
 
 
 @dataclasses.dataclass
@@ -76,10 +89,16 @@ def resolve(name_or_path: str | os.PathLike[str], revision: str | None = None) -
     name = os.fspath(name_or_path)
     folder = Path(name).expanduser()
     if folder.is_dir():
+        if revision is not None:
+            raise ValueError(
+                f"revision={revision!r} is of a model on the hub, but {name!r} is a folder on this machine"
+            )
         return folder
     if not isinstance(name_or_path, str) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) or name.startswith("."):
         raise FileNotFoundError(f"model={name!r}: no such folder, and not the name of a model on the hub either")
-    repository = name if "/" in name else f"sentence-transformers/{name}"
+    # a name without an organisation: the hub's own (bert-base-uncased), or sentence-transformers'
+    repositories = [name] if "/" in name else [name, f"sentence-transformers/{name}"]
+    repository = repositories[-1]
     tried = [f"folder {name!r}: not there"]
     if repository in PACKAGED and revision in (None, "main"):
         package, inside, sha256 = PACKAGED[repository]
@@ -89,16 +108,15 @@ def resolve(name_or_path: str | os.PathLike[str], revision: str | None = None) -
         tried.append(f"package {package.replace('_', '-')}: not installed")
     from huggingface_hub import snapshot_download
 
-    for place, offline in (("local hub cache", True), ("hub", False)):
+    for (place, offline), repository in itertools.product((("local hub cache", True), ("hub", False)), repositories):
         try:
             return _snapshot(snapshot_download, repository, revision, offline)
         except Exception as error:  # the hub's client raises a dozen kinds; each means that this place does not serve
-            tried.append(
-                f"{place}: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
-            )
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            tried.append(f"{place}, {repository}: {reason}")
     raise FileNotFoundError(
         f"model={name!r} was not found. Tried: {'; '.join(tried)}. Give a folder that holds the model, "
-        "or fill the cache once on a machine with access: hf download " + repository
+        "or fill the cache once on a machine with access: hf download " + " or ".join(repositories)
     )
 
 
@@ -228,6 +246,12 @@ def _read_limit(layout: Layout) -> None:
             if limit is not None and (not isinstance(limit, int) or limit < 1):
                 raise ValueError(f"{file}: max_seq_length must be a positive integer, got {limit!r}")
             layout.max_length, layout.lower_case = limit, bool(config.get("do_lower_case", False))
+            for key in _PASSED_ON:
+                found = {name: value for name, value in (config.get(key) or {}).items() if name not in _WITHOUT_EFFECT}
+                if found:  # to leave them out would give other vectors, silently
+                    raise ValueError(
+                        f"{file}: {key}={found} is not supported: write it into config.json or tokenizer_config.json"
+                    )
             return
 
 
@@ -259,14 +283,14 @@ def read_projection(place: Path) -> Projection:
                       ("module_output_name", "sentence_embedding")):  # fmt: skip
         if config.get(key) not in (None, only):
             raise ValueError(f"{place / 'config.json'}: {key}={config[key]!r} is not supported, only {only!r}")
-    projection = Projection(
-        config.get("in_features"), config.get("out_features"), bool(config.get("bias", True)), activation
-    )
+    width = positive_integer(f"{place / 'config.json'}: in_features", config.get("in_features"))
+    size = positive_integer(f"{place / 'config.json'}: out_features", config.get("out_features"))
+    expected = {"linear.weight": (size, width)} | ({"linear.bias": (size,)} if config.get("bias", True) else {})
     weights = _read_weights(place)
-    expected = {name: tuple(value.shape) for name, value in projection.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
-    if expected != found:
+    if expected != found:  # before anything of that size is made
         raise ValueError(f"{place}: weights {found} where config.json asks for {expected}")
+    projection = Projection(width, size, "linear.bias" in expected, activation)
     damaged = [name for name, value in weights.items() if not torch.isfinite(value).all()]
     if damaged:
         raise ValueError(f"{place}: weights that are not finite: {', '.join(damaged)}")
@@ -389,12 +413,14 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a new folder and put it in place of `folder` by renaming: whole or not at all.
 
     Files in an older checkpoint at the same place that are no part of a checkpoint (a README, a licence) are kept.
+    A link stays a link: what it points to is replaced.
 
     Raises:
         ValueError: `folder` is there and is something else than a checkpoint.
     """
-    folder = folder.expanduser().absolute()
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / "config.json").exists())):
+    folder = folder.expanduser().resolve()
+    is_model = any((folder / name).is_file() for name in ("config.json", "modules.json"))
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not is_model)):
         raise ValueError(f"folder={str(folder)!r} is there and holds something else than a model: give another name")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as workshop:
@@ -405,6 +431,8 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
             for item in folder.iterdir():
                 if not _WRITTEN.fullmatch(item.name):
                     (shutil.copytree if item.is_dir() else shutil.copy2)(item, fresh / item.name)
+            if _exchanged(fresh, folder):
+                return
             folder.rename(old)
         try:
             fresh.rename(folder)
@@ -412,6 +440,16 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
             with contextlib.suppress(OSError):
                 old.rename(folder)
             raise
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Swap two folders in one step, so that a kill leaves either; false where the system has no such call."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of Linux
+    return bool(rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
 
 
 def untrained(width: int, output_dim: int) -> Projection:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+import sys
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stlib import checkpoint
-from stlib.backbone import ATTENTION, DTYPES, Backbone, load_backbone
+from stlib.backbone import ATTENTION, DTYPES, Backbone, load_backbone, quiet
 from stlib.fast import FastBackbone, has_hooks
 from stlib.pooling import Pooling, pool, pooling_modes
 from stlib.projection import Projection, positive_integer
@@ -26,7 +27,7 @@ from stlib.startup import collection_paused
 TRUNCATION = ("warn", "error", "ignore")
 # Texts are turned into ids this many at a time: the tokenizer's own objects are fifty times as large as the ids.
 _TEXTS_AT_ONCE = 2048
-_BATCH_TOKENS = 2048
+_BATCH_TOKENS = 4096
 _TOKENIZER_FILES = (
     "tokenizer.json",
     "vocab.txt",
@@ -158,7 +159,8 @@ class SentenceTransformer(nn.Module):
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write a folder that sentence-transformers and `from_pretrained` load to the same vectors.
 
-        It is written beside and renamed: what stood there before stays until the new one is whole.
+        It is written beside and renamed: what stood there before stays until the new one is whole. Weights are written
+        in the backbone's type: a bfloat16 model gives the same vectors again with `dtype="bfloat16"`.
 
         Raises:
             ValueError: the folder is there and holds something else than a model.
@@ -177,7 +179,8 @@ class SentenceTransformer(nn.Module):
             config = self.backbone.config
             if hasattr(config, "auto_map"):
                 del config.auto_map  # the saved model needs no code of its own, and must not ask others to run any
-            self.backbone.model.save_pretrained(fresh, safe_serialization=True)
+            with quiet():
+                self.backbone.model.save_pretrained(fresh, safe_serialization=True)
             tokenizer = _plain_tokenizer(self.tokenizer)
             tokenizer.model_max_length = self.max_length
             tokenizer.save_pretrained(fresh)
@@ -222,10 +225,9 @@ class SentenceEncoder:
     ) -> None:
         loading = {"pooling": pooling, "output_dim": output_dim, "normalize": normalize, "attention": attention,
                    "dtype": dtype, "revision": revision}  # fmt: skip
-        self._params = {"model": model, **loading, "device": device, "max_length": max_length, "truncation": truncation}
+        params = {"model": model, **loading, "device": device, "max_length": max_length, "truncation": truncation}
         _check_choice("truncation", truncation, TRUNCATION)
-        if max_length is not None:
-            positive_integer("max_length", max_length)
+        _check_device(device)
         if isinstance(model, SentenceTransformer):
             usual = {
                 "pooling": None,
@@ -244,15 +246,19 @@ class SentenceEncoder:
         else:
             raise ValueError(f"model must be a name, a path or a SentenceTransformer, got {type(model).__name__}")
         self.truncation = truncation
+        self._params = params  # after everything that may fail, so that a refused set_params leaves no trace
+        if max_length is not None:
+            self.max_length = max_length
         if device is None:
             device = "cuda" if torch.cuda.is_available() else next(self.model.parameters()).device
         self.model.to(device)
-        if max_length is not None:
-            self.max_length = max_length
         self._lock = threading.Lock()
+        self._encoding = 0  # calls at work, and the modules to put back into training when the last one ends
+        self._training: list[nn.Module] = []
         self.packed = True  # False: the plain path, to compare with
         self._fast: FastBackbone | None = None
         self._backend: Any = None
+        self._backend_of: tuple[int, int] | None = None
 
     # -------------------------------------------------------------------------------------------- what it knows
 
@@ -274,9 +280,12 @@ class SentenceEncoder:
     @max_length.setter
     def max_length(self, value: int) -> None:
         highest = self.model.backbone.positions
-        if positive_integer("max_length", value) > (highest or value):
-            raise ValueError(f"max_length={value} is not allowed: the model has positions for 1 to {highest}")
-        self.model.max_length = value
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        if not whole or not 1 <= value <= (highest or value):
+            allowed = f"1 to {highest}, the model's positions" if highest else "whole numbers from 1"
+            raise ValueError(f"max_length={value!r} is not allowed: {allowed}")
+        self.model.max_length = int(value)
+        self._params["max_length"] = value
 
     # -------------------------------------------------------------------------------------------- encoding
 
@@ -310,7 +319,7 @@ class SentenceEncoder:
         The result depends neither on batch, nor on order, nor on batch mates (float32: within 1e-5). Texts of equal
         token count go together, so nothing is padded and no mask is needed.
         """
-        texts, single = _check_sentences(sentences)
+        texts, single = check_sentences(sentences)
         budget = _BATCH_TOKENS if batch_tokens is None else positive_integer("batch_tokens", batch_tokens)
         prefix = self._prompt(prompt, prompt_name)
         ids = self._token_ids([prefix + text for text in texts] if prefix else texts)
@@ -329,7 +338,7 @@ class SentenceEncoder:
 
     def token_embeddings(self, sentences: str | Iterable[str]) -> list[np.ndarray]:
         """Token states of each text, special tokens included: a list of float32 arrays [T_i, H]."""
-        texts, _ = _check_sentences(sentences)
+        texts, _ = check_sentences(sentences)
         states_of: list[np.ndarray] = [np.zeros((0, self.model.backbone.width), dtype=np.float32)] * len(texts)
 
         def keep(rows: np.ndarray, states: Tensor) -> None:
@@ -341,7 +350,7 @@ class SentenceEncoder:
 
     def token_counts(self, sentences: str | Iterable[str]) -> list[int]:
         """How many tokens each text has, special ones included, before truncation."""
-        texts, _ = _check_sentences(sentences)
+        texts, _ = check_sentences(sentences)
         return [len(ids) for chunk in _chunks(texts) for ids in self._tokenize(chunk)]
 
     def similarity(self, a: Any, b: Any = None) -> np.ndarray:
@@ -350,13 +359,20 @@ class SentenceEncoder:
         A single vector or sentence counts as a list of one. Zero vectors are similar to nothing: 0.
 
         Raises:
+            TypeError: neither sentences nor vectors.
             ValueError: vectors that are not [n, D], or of unequal D.
         """
-        first = self._unit_vectors("a", a)
-        second = first if b is None else self._unit_vectors("b", b)
+        sides = [_vectors_or_texts("a", a)] + ([] if b is None else [_vectors_or_texts("b", b)])
+        texts = [text for side in sides if isinstance(side, list) for text in side]
+        encoded = self.encode(texts)  # in one call, so that there is one warning at most
+        for number, side in enumerate(sides):
+            if isinstance(side, list):
+                sides[number], encoded = encoded[: len(side)], encoded[len(side) :]
+        first, second = _unit_length(sides[0]), _unit_length(sides[-1])
         if first.shape[1] != second.shape[1]:
             raise ValueError(f"a has vectors of {first.shape[1]} numbers and b of {second.shape[1]}")
-        return first @ second.T
+        similarity: np.ndarray = first @ second.T
+        return similarity
 
     # -------------------------------------------------------------------------------------------- scikit-learn
 
@@ -418,6 +434,7 @@ class SentenceEncoder:
         if prompt is not None:
             if not isinstance(prompt, str):
                 raise TypeError(f"prompt must be a str, got {type(prompt).__name__}")
+            _check_text("prompt", prompt)
             return prompt
         name = prompt_name if prompt_name is not None else self.model.default_prompt_name
         if name is None:
@@ -433,8 +450,9 @@ class SentenceEncoder:
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
         """Ids of each text, special tokens included, nothing cut and nothing padded."""
-        if self._backend is None:
-            self._backend = _backend(self.tokenizer)
+        tokenizer = (id(self.tokenizer), len(self.tokenizer))  # tokens may have been added since
+        if self._backend is None or self._backend_of != tokenizer:
+            self._backend, self._backend_of = _backend(self.tokenizer), tokenizer
         if self._backend is False:  # a tokenizer in Python alone
             ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=True, truncation=False)["input_ids"]
             return ids
@@ -453,7 +471,8 @@ class SentenceEncoder:
             first = f"sentences[{cut[0]}] has {len(ids[cut[0]])} tokens"
             raise ValueError(f"{first}, more than max_length={limit}; so have {len(cut)} of {len(texts)} texts")
         if cut and self.truncation == "warn":
-            warnings.warn(f"{len(cut)} of {len(texts)} texts were truncated to {limit} tokens", stacklevel=3)
+            message = f"{len(cut)} of {len(texts)} texts were truncated to {limit} tokens"
+            warnings.warn(message, stacklevel=_callers_level())
         self._check_vocabulary(ids)
         if cut:
             shorten = _shortener(self.tokenizer, limit)
@@ -474,14 +493,20 @@ class SentenceEncoder:
     @contextlib.contextmanager
     def _eval(self) -> Iterator[None]:
         """No dropout while encoding; a model in training comes back as it was."""
-        training = [module for module in self.model.modules() if module.training]
-        for module in training:
-            module.training = False
+        with self._lock:
+            self._encoding += 1
+            if self._encoding == 1:
+                self._training = [module for module in self.model.modules() if module.training]
+                for module in self._training:
+                    module.training = False
         try:
             yield
         finally:
-            for module in training:
-                module.training = True
+            with self._lock:
+                self._encoding -= 1
+                if self._encoding == 0:  # the last of the threads that share this encoder
+                    for module in self._training:
+                        module.training = True
 
     def _each_batch(self, ids: list[np.ndarray], budget: int, show_progress: bool, keep: Any) -> None:
         """Call `keep(rows, token states [b, T, H])` for groups of texts with equal token counts, longest first."""
@@ -511,25 +536,6 @@ class SentenceEncoder:
                 self._fast = FastBackbone(backbone)
             return self._fast
 
-    def _unit_vectors(self, name: str, value: Any) -> np.ndarray:
-        if isinstance(value, Tensor):
-            value = value.detach().float().cpu().numpy()
-        is_numbers = isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
-        if not is_numbers and not isinstance(value, str):
-            value = list(value)
-            is_numbers = bool(value) and not isinstance(value[0], str)
-            if is_numbers:
-                value = [row.detach().cpu().numpy() if isinstance(row, Tensor) else row for row in value]
-        try:
-            vectors = np.asarray(value, dtype=np.float32) if is_numbers else np.atleast_2d(self.encode(value))
-        except ValueError as error:
-            raise ValueError(f"{name} must be sentences or vectors [n, D]: {error}") from error
-        vectors = np.atleast_2d(vectors)
-        if vectors.ndim != 2:
-            raise ValueError(f"{name} must be sentences or vectors [n, D], got shape {vectors.shape}")
-        length = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return vectors / np.where(length > 0, length, 1)
-
 
 # ------------------------------------------------------------------------------------------------ helpers
 
@@ -539,7 +545,7 @@ def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{name}={value!r} is not allowed: use one of {allowed}")
 
 
-def _check_sentences(sentences: Any) -> tuple[list[str], bool]:
+def check_sentences(sentences: Any) -> tuple[list[str], bool]:
     """The texts as a list, and whether a single one was given."""
     if isinstance(sentences, str):
         texts, single = [sentences], True
@@ -547,7 +553,7 @@ def _check_sentences(sentences: Any) -> tuple[list[str], bool]:
         dimensions = getattr(sentences, "ndim", 1)
         if (
             sentences is None
-            or isinstance(sentences, (bytes, bytearray, dict))
+            or isinstance(sentences, (bytes, bytearray, Mapping))
             or dimensions != 1
             or not isinstance(sentences, Iterable)
         ):
@@ -557,14 +563,67 @@ def _check_sentences(sentences: Any) -> tuple[list[str], bool]:
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"sentences[{index}] must be a str, got {type(text).__name__}: {text!r:.80}")
-        if not text.isascii():
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                raise ValueError(
-                    f"sentences[{index}] holds a lone surrogate at character {error.start}: not valid text"
-                ) from None
+        _check_text(f"sentences[{index}]", text)
     return texts, single
+
+
+def _vectors_or_texts(name: str, value: Any) -> Any:
+    """One side of a comparison: an array [n, D], or a list of texts that `encode` then checks."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Tensor):
+        value = value.detach().float().cpu().numpy()
+    elif getattr(value, "ndim", 1) == 2:  # a data frame
+        value = np.asarray(value)
+    if isinstance(value, (bytes, bytearray, Mapping)) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be sentences or vectors [n, D], got {type(value).__name__}")
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu":
+        value = list(value)
+        if not value or isinstance(value[0], (str, bytes)) or not hasattr(value[0], "__len__"):
+            numbers = value and isinstance(value[0], (int, float, np.number)) and not isinstance(value[0], bool)
+            if not numbers:
+                return value
+        value = [row.detach().float().cpu().numpy() if isinstance(row, Tensor) else row for row in value]
+    try:
+        vectors = np.atleast_2d(np.asarray(value, dtype=np.float32))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be sentences or vectors [n, D]: {error}") from None
+    if vectors.ndim != 2:
+        raise ValueError(f"{name} must be sentences or vectors [n, D], got shape {vectors.shape}")
+    return vectors
+
+
+def _unit_length(vectors: np.ndarray) -> np.ndarray:
+    """Rows scaled to length 1; zeros stay. By the largest number first: squares of tiny ones would vanish."""
+    largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0)
+    vectors = vectors / np.where(largest > 0, largest, 1)
+    unit: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return unit
+
+
+def _check_text(name: str, text: str) -> None:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{name} holds a lone surrogate at character {error.start}: not valid text") from None
+
+
+def _check_device(device: Any) -> None:
+    try:
+        if device is not None:
+            torch.empty(0, device=device)
+    except (AssertionError, RuntimeError, TypeError) as error:  # torch without CUDA asserts
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "no such device"
+        raise ValueError(f"device={device!r} is not available: {reason}") from None
+
+
+def _callers_level() -> int:
+    """The stacklevel of a warning that points at the first line outside this package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("stlib."):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _chunks(texts: list[str]) -> Iterator[list[str]]:
@@ -647,11 +706,11 @@ def _shortener(tokenizer: Any, limit: int) -> Any:
     """A function (text, all its ids) -> ids cut to `limit`, special tokens kept as the tokenizer itself keeps them."""
     special = tokenizer.num_special_tokens_to_add()
     backend = _backend(tokenizer)
-    if limit <= special:
+    if limit < special:
         return lambda text, ids: ids[:limit]  # no room for text: what fits of the special tokens and the first word
     if backend is False:
         return lambda text, ids: tokenizer(text, truncation=True, max_length=limit)["input_ids"]
-    backend.enable_truncation(limit)
+    backend.enable_truncation(limit, direction=tokenizer.truncation_side)
     return lambda text, ids: backend.encode(text).ids
 
 

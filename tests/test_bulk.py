@@ -271,6 +271,32 @@ def test_a_file_that_changes_while_it_is_read_gives_no_output(tmp_path: Path, ti
     assert not out.exists()
 
 
+def test_truncation_as_an_error_holds_for_what_an_earlier_run_began(
+    tmp_path: Path, folder: Path, monkeypatch: Any
+) -> None:
+    source, out = write(tmp_path / "in.csv", [*TEXTS, "word " * 400]), tmp_path / "out.npy"
+    interrupted(source, out, SentenceEncoder(folder, truncation="ignore"), monkeypatch, chunks=2)
+    with pytest.raises(ValueError, match=r"\d+ of 61 texts were truncated"):
+        bulk.encode_file(source, "text", out, encoder=SentenceEncoder(folder, truncation="error"), chunk_rows=8)
+    with pytest.warns(UserWarning, match=r"\d+ of 61 texts were truncated"):
+        done = bulk.encode_file(source, "text", out, encoder=SentenceEncoder(folder), chunk_rows=8)
+    assert done.kept == 16
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".parquet"])
+def test_a_kill_after_the_rename_leaves_only_clearing_away(
+    tmp_path: Path, tiny: Any, counted: Any, monkeypatch: Any, suffix: str
+) -> None:
+    source, out = write(tmp_path / "in.csv", TEXTS), tmp_path / f"out{suffix}"
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(bulk.shutil, "rmtree", lambda *_: (_ for _ in ()).throw(Interrupted()))
+        bulk.encode_file(source, "text", out, encoder=tiny)
+    before = out.read_bytes()
+    counted.clear()
+    assert bulk.encode_file(source, "text", out, encoder=tiny) == (60, 60, 32)
+    assert counted == [] and out.read_bytes() == before and only(tmp_path) == ["in.csv", out.name]
+
+
 def test_two_runs_at_one_output_do_not_mix(tmp_path: Path, tiny: Any) -> None:
     pytest.importorskip("fcntl")
     source = write(tmp_path / "in.csv", TEXTS)
@@ -385,6 +411,9 @@ def test_ray_gives_the_same_vectors_in_the_same_order(tiny: Any, capfd: Any) -> 
         raise
     np.testing.assert_allclose(vectors, tiny.encode(TEXTS), atol=1e-6)
     assert bulk.encode_with_ray([], tiny).shape == (0, 32)
+    for wrong in ("one text", ["fine", None]):
+        with pytest.raises(TypeError, match="sentences"):
+            bulk.encode_with_ray(wrong, tiny)
     assert not ray.is_initialized(), "what it started it stops"
     assert capfd.readouterr() == ("", ""), "quiet"
 

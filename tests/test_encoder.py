@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections import UserDict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sklearn.base import clone
 from texts import VARIED
 
 import stlib
@@ -109,6 +111,20 @@ def test_similarity_of_sentences_and_vectors(encoder: Any) -> None:
     assert encoder.similarity([], SENTENCES).shape == (0, 3)
     with pytest.raises(ValueError, match="383"):
         encoder.similarity(vectors, vectors[:, :383])
+    np.testing.assert_allclose(encoder.similarity(vectors * 1e-25, pd.DataFrame(vectors)), expected, atol=1e-6)
+    np.testing.assert_allclose(encoder.similarity([list(map(float, row)) for row in vectors]), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [b"abc", {"a": "text"}, 3, [b"abc"], [None], pd.DataFrame({"text": SENTENCES})])
+def test_similarity_of_what_is_neither_is_refused(encoder: Any, wrong: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"^(a|b|sentences\[0\]) must be"):
+        encoder.similarity(wrong)
+
+
+def test_similarity_of_long_texts_warns_once_and_points_at_the_caller(encoder: Any) -> None:
+    with pytest.warns(UserWarning, match="2 of 2 texts were truncated") as caught:
+        SentenceEncoder(encoder.model).similarity("word " * 300, "word " * 400)
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 # ------------------------------------------------------------------------------------------------ invariances
@@ -151,6 +167,31 @@ def test_threads_may_share_an_encoder(encoder: Any) -> None:
     assert len(results) == 6 and all(np.abs(result - expected).max() < 1e-5 for result in results.values())
 
 
+def test_threads_may_share_the_encoder_of_a_model_in_training(encoder: Any) -> None:
+    model = SentenceTransformer.from_pretrained(encoder.model.folder).train()
+    shared, expected, worst = SentenceEncoder(model, device="cpu"), encoder.encode(SENTENCES), []
+
+    def work() -> None:
+        worst.append(max(np.abs(shared.encode(SENTENCES) - expected).max() for _ in range(15)))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(worst) == 4 and max(worst) < 1e-5 and model.training and model.backbone.model.encoder.training
+
+
+def test_tokens_added_later_are_seen(encoder: Any) -> None:
+    model = SentenceTransformer.from_pretrained(encoder.model.folder)
+    shared = SentenceEncoder(model, device="cpu")
+    before = shared.token_counts("frobnicate")[0]
+    model.tokenizer.add_tokens(["frobnicate"])
+    model.backbone.model.resize_token_embeddings(len(model.tokenizer))
+    assert shared.token_counts("frobnicate")[0] == 3 < before
+    shared.encode("frobnicate")
+
+
 def test_a_model_in_training_encodes_without_dropout_and_stays_in_training(encoder: Any) -> None:
     model = SentenceTransformer.from_pretrained(encoder.model.folder)
     model.train()
@@ -181,9 +222,11 @@ def test_truncation_is_never_silent(encoder: Any) -> None:
 @pytest.mark.parametrize("limit", [1, 2, 3, 8, 512])
 def test_max_length_counts_special_tokens(encoder: Any, limit: int) -> None:
     short = SentenceEncoder(encoder.model.folder, max_length=limit, truncation="ignore")
-    assert short.max_length == limit
+    assert short.max_length == limit == clone(short).max_length
     assert len(short.token_embeddings("word " * 600)[0]) == limit
     assert np.isfinite(short.encode("word " * 600)).all()
+    if limit == 2:  # room for the special tokens alone
+        assert short._token_ids(["word " * 600])[0].tolist() == [101, 102]
 
 
 # ------------------------------------------------------------------------------------------------ what is refused
@@ -214,6 +257,7 @@ class _NoForward(torch.nn.Module):
         (np.array([1.0, 2.0]), TypeError, r"sentences\[0\].*float"),
         (["fine", "lone \ud800 surrogate"], ValueError, r"sentences\[1\].*surrogate"),
         ("\udfff", ValueError, r"sentences\[0\].*surrogate"),
+        (UserDict(a="text"), TypeError, "UserDict"),
     ],
 )
 def test_bad_input_is_refused_before_any_forward_pass(
@@ -237,7 +281,10 @@ def test_bad_input_is_refused_before_any_forward_pass(
         ({"output_dim": 0}, "at least 1"),
         ({"output_dim": 1.5}, "output_dim"),
         ({"output_dim": True}, "output_dim"),
-        ({"max_length": 0}, "max_length"),
+        ({"max_length": 0}, "max_length=0.*1 to 512"),
+        ({"max_length": 1.5}, "max_length=1.5.*1 to 512"),
+        ({"device": "nonsense"}, "device='nonsense'"),
+        ({"revision": "abc"}, "revision='abc'.*folder"),
         ({"max_length": 513}, "1 to 512"),
         ({"max_length": "long"}, "max_length"),
         ({"attention": "causal"}, "both directions"),
@@ -249,9 +296,21 @@ def test_bad_arguments_are_refused_at_construction(encoder: Any, arguments: dict
         SentenceEncoder(**{"model": encoder.model.folder, **arguments})
 
 
+def test_a_refused_parameter_leaves_the_encoder_as_it_was(encoder: Any) -> None:
+    fresh = SentenceEncoder(encoder.model)
+    with pytest.raises(ValueError, match="truncation"):
+        fresh.set_params(truncation="silent")
+    assert fresh.get_params()["truncation"] == "warn" and fresh.encode(SENTENCES).shape == (3, 384)
+
+
 def test_choices_that_the_given_model_has_made_are_refused(encoder: Any) -> None:
     with pytest.raises(ValueError, match="pooling, dtype"):
         SentenceEncoder(encoder.model, pooling="cls", dtype="bfloat16")
+
+
+def test_a_prompt_with_a_lone_surrogate_is_refused(encoder: Any) -> None:
+    with pytest.raises(ValueError, match="prompt holds a lone surrogate"):
+        encoder.encode(SENTENCES, prompt="\ud800")
 
 
 def test_bad_batch_budget(encoder: Any) -> None:
@@ -295,7 +354,6 @@ def test_a_folder_of_that_name_comes_first(encoder: Any, tmp_path: Path, monkeyp
 
 
 def test_works_in_a_pipeline_and_survives_clone(encoder: Any) -> None:
-    from sklearn.base import clone
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 

@@ -18,10 +18,11 @@ from checkpoints import FAMILIES, HIDDEN, PROMPTS, STELLA_DEFAULT_SIZE, STELLA_S
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoTokenizer, T5EncoderModel
 
-from stlib import SentenceEncoder, SentenceTransformer
+from stlib import SentenceEncoder, SentenceTransformer, fast
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not use were left out")  # heads of pre-training
 TOLERANCE = 1e-5
+FAST_PATH = dict.fromkeys(["minilm", "bert", "roberta", "xlm-roberta"], "bert")  # the others are packed as they are
 LONG = " ".join(TEXTS * 12)  # beyond 1024 tokens in every vocabulary here
 Folder = Callable[..., Path]
 
@@ -99,6 +100,24 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 # --- vectors -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_fast_path_is_taken_and_gives_the_plain_vectors(family: str, dtype: str, folder: Folder) -> None:
+    if not fast._operators_work(getattr(torch, dtype), "cpu"):
+        pytest.skip(f"this processor has no packed products in {dtype}")
+    encoder = encoder_of(family, folder(family), dtype=dtype)
+    pad = encoder.tokenizer.pad_token or "[PAD]"  # a text may spell it out, and RoBERTa counts positions around it
+    texts = [*TEXTS, f"Bread {pad} rises because {pad}{pad} yeast makes gas"]
+    quick = encoder.encode(texts)
+    assert encoder._fast is not None and encoder._fast.path == FAST_PATH.get(family, "packed")
+    encoder.packed = False
+    plain = encoder.encode(texts)
+    if dtype == "float32":
+        np.testing.assert_allclose(quick, plain, atol=TOLERANCE)
+    else:  # the two round at different places
+        assert (quick * plain).sum(1).min() > 0.999
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -15,7 +15,7 @@ import pytest
 import torch
 from checkpoints import FAMILIES, HIDDEN, PROMPTS, TEXTS, Dense, edit_json, read_json
 
-from stlib import POOLING_MODES, Projection, SentenceEncoder, SentenceTransformer
+from stlib import POOLING_MODES, Projection, SentenceEncoder, SentenceTransformer, checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not use were left out")  # heads of pre-training
 SAME = 1e-6
@@ -327,6 +327,77 @@ def test_saving_over_a_folder_leaves_nothing_of_the_old_model(plain: Folder, tmp
     assert_round_trip(encoder, tmp_path / "saved")
     encoder.model.save_pretrained(tmp_path / "fresh")
     assert files(tmp_path / "saved").keys() == files(tmp_path / "fresh").keys()
+
+
+def test_saving_over_a_folder_keeps_what_is_no_part_of_a_checkpoint(plain: Folder, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(plain("minilm"), tmp_path / "model"))
+    own = ["LICENSE.txt", "notes.txt", "requirements.txt", "train.py", "eval_results.json", "1_experiments/log.txt"]
+    stale = ["onnx/model.onnx", "tf_model.h5", "2_Dense_256/config.json", "pytorch_model.bin"]
+    for name in [*own, *stale]:
+        (path / name).parent.mkdir(exist_ok=True)
+        (path / name).write_text("{}")
+    SentenceEncoder(plain("minilm")).model.save_pretrained(path)
+    kept = {name for name in [*own, *stale] if (path / name).exists()}
+    assert kept == set(own)
+
+
+def test_a_link_to_a_folder_stays_a_link(plain: Folder, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(plain("minilm"), tmp_path / "model"))
+    (tmp_path / "link").symlink_to(path, target_is_directory=True)
+    encoder = SentenceEncoder(plain("mpnet"))
+    encoder.model.save_pretrained(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert_round_trip(encoder, path)
+
+
+def test_a_folder_is_exchanged_in_one_step_where_the_system_can(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for place in (one, other):
+        place.mkdir()
+        (place / place.name).touch()
+    if not checkpoint._exchanged(one, other):
+        pytest.skip("this system or file system cannot exchange two folders")
+    assert (one / "other").exists() and (other / "one").exists()
+
+
+def test_saving_works_without_the_exchange(plain: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "_exchanged", lambda *_: False)
+    for family in ("mpnet", "minilm"):
+        encoder = SentenceEncoder(plain(family))
+        encoder.model.save_pretrained(tmp_path / "saved")
+        assert_round_trip(encoder, tmp_path / "saved")
+    assert [item.name for item in tmp_path.iterdir()] == ["saved"]
+
+
+@pytest.mark.parametrize("key", ["tokenizer_args", "processor_kwargs", "config_args", "model_args"])
+def test_arguments_that_the_folder_passes_on_are_refused_not_dropped(key: str, plain: Folder, tmp_path: Path) -> None:
+    path = checkpoints.wrap(plain("minilm"), tmp_path / "model")
+    edit_json(path / "sentence_bert_config.json", **{key: {"trust_remote_code": True, "torch_dtype": "float32"}})
+    SentenceEncoder(path)
+    edit_json(path / "sentence_bert_config.json", **{key: {"truncation_side": "left"}})
+    with pytest.raises(ValueError, match=rf"sentence_bert_config.json: {key}=.*truncation_side"):
+        SentenceEncoder(path)
+
+
+def test_texts_are_cut_on_the_side_that_the_tokenizer_names(plain: Folder, tmp_path: Path) -> None:
+    path = checkpoints.wrap(plain("minilm"), tmp_path / "model", limit=12)
+    edit_json(path / "tokenizer_config.json", truncation_side="left")
+    encoder = SentenceEncoder(path, truncation="ignore")
+    long = " ".join(TEXTS)
+    np.testing.assert_allclose(encoder.encode([long]), st_model(path).encode([long]), atol=1e-5)
+    edit_json(path / "tokenizer_config.json", truncation_side="right")
+    assert np.abs(SentenceEncoder(path, truncation="ignore").encode([long]) - encoder.encode([long])).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["someone/model", "model", "sentence-transformers/model"])
+def test_a_model_is_found_in_the_cache_by_its_name(
+    name: str, plain: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints.as_hub_cache(plain("minilm"), tmp_path, name)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    encoder = SentenceEncoder(name.removeprefix("sentence-transformers/"))
+    np.testing.assert_allclose(encoder.encode(TEXTS), SentenceEncoder(plain("minilm")).encode(TEXTS), atol=SAME)
+    assert encoder.model.source == name.removeprefix("sentence-transformers/")
 
 
 def test_a_model_can_be_saved_over_the_folder_it_came_from(plain: Folder, tmp_path: Path) -> None:

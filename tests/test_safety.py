@@ -19,8 +19,8 @@ import checkpoints
 import numpy as np
 import pytest
 import torch
-from checkpoints import HIDDEN, NEW_TYPES, OLD_TYPES, TEXTS, Dense, edit_json, write_modules
-from safetensors.torch import load_file
+from checkpoints import HIDDEN, NEW_TYPES, OLD_TYPES, STELLA_DEFAULT_SIZE, TEXTS, Dense, edit_json, write_modules
+from safetensors.torch import load_file, save_file
 
 from stlib import SentenceEncoder, SentenceTransformer
 
@@ -461,6 +461,20 @@ def test_a_head_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
     edit_json(path / "2_Dense_24" / "config.json", out_features=8)
     with pytest.raises(ValueError, match=r"2_Dense_24|output_dim=24"):
         SentenceEncoder(path, output_dim=24)
+
+
+def test_a_head_that_claims_to_be_huge_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    path = checkpoints.build_stella(tmp_path / "model")
+    edit_json(path / f"2_Dense_{STELLA_DEFAULT_SIZE}" / "config.json", in_features=3_000_000, out_features=3_000_000)
+    with pytest.raises(ValueError, match=r"2_Dense_\d+: weights .* 3000000"):
+        SentenceEncoder(path)
+
+
+def test_a_config_cannot_name_another_file_of_weights(folder: Path, wrapped: Path, tmp_path: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    save_file({key: value * 2 for key, value in weights.items()}, folder / "evil.safetensors", {"format": "pt"})
+    edit_json(folder / "config.json", transformers_weights="evil.safetensors")
+    np.testing.assert_allclose(SentenceEncoder(folder).encode(TEXTS), SentenceEncoder(wrapped).encode(TEXTS), atol=1e-6)
 
 
 def test_a_zip_that_only_looks_like_torchs_is_refused(folder: Path) -> None:
