@@ -330,8 +330,8 @@ def _verdict(criterion: str, bound: float | None, interval: tuple[float, float] 
 def _number(number: float, unit: str = "", scale: float | None = None) -> str:
     """Rounded to what its size (`scale`) warrants: one decimal for points and per cent, else two significant digits."""
     scale = abs(number) if scale is None else scale
-    if number and abs(number) < 1e-3:
-        return f"{number:.0e}"
+    if number and max(abs(number), scale) < 1e-3:
+        return f"{number:.0e}".replace("-", "−", 1) if number < 0 else f"{number:.0e}"
     if "point" in unit or "%" in unit or "per cent" in unit:
         digits = 1
     else:

@@ -118,7 +118,7 @@ def heatmap(
         vmax=vmax,
         cmap="cividis",  # rises evenly in lightness, in grey and for colour-blind readers too
         square=True,
-        annot=annotate,
+        annot=matrix.round(2) + 0.0 if annotate else False,  # + 0.0: no minus zero
         fmt=".2f",
         annot_kws={"size": 9},
         linewidths=0.5 if max(rows, across) <= 40 else 0,

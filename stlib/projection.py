@@ -67,7 +67,7 @@ class Projection(nn.Module):
         Args:
             embeddings: array or tensor [n, in_features], not the texts on which the result is judged.
             out_features: at most min(n, in_features).
-            whiten: divide each axis by its standard deviation.
+            whiten: divide each axis by its standard deviation; axes along which nothing varies give 0.
 
         Raises:
             ValueError: more components than samples or features, or values that are not finite.
@@ -83,7 +83,9 @@ class Projection(nn.Module):
         if positive_integer("out_features", out_features) > min(samples.shape):
             raise ValueError(f"out_features={out_features} exceeds min(n, in_features) = {min(samples.shape)}")
         pca = PCA(out_features, svd_solver="full").fit(samples)
-        axes = pca.components_ / (np.sqrt(pca.explained_variance_)[:, None] if whiten else 1.0)
+        spread = np.sqrt(pca.explained_variance_)[:, None] if whiten else np.ones((out_features, 1))
+        spread[spread < 1e-6 * spread[0]] = np.inf  # an axis along which nothing varies is left at 0, not blown up
+        axes = pca.components_ / spread
         weight = torch.from_numpy(axes)
         projection = cls._blank(samples.shape[1], out_features, bias=True)
         return projection._with(weight, -weight @ torch.from_numpy(pca.mean_))

@@ -72,3 +72,10 @@ def test_constructors_do_not_consume_the_global_generator() -> None:
 def test_bad_arguments_are_errors_that_name_them(call: object, named: str) -> None:
     with pytest.raises(ValueError, match=named):
         call()  # type: ignore[operator]
+
+
+def test_whitening_leaves_axes_without_variance_at_zero():
+    rng = np.random.default_rng(0)
+    flat = rng.normal(size=(50, 3)) @ rng.normal(size=(3, 5))
+    projected = Projection.from_pca(flat, 5, whiten=True)(torch.tensor(flat, dtype=torch.float32)).detach().numpy()
+    np.testing.assert_allclose(projected.std(axis=0, ddof=1), [1, 1, 1, 0, 0], atol=1e-3)

@@ -77,8 +77,8 @@ def speed() -> str:
         f"{quality['points']['float32']:.2f} and bfloat16 {quality['points']['bfloat16']:.2f} points of Spearman.",
         "",
         "The last column is what bounds it: the linear layers' share of the peak of packed matrix products of MiniLM's "
-        f"shapes, {peak['float32']:.0f} GFLOP/s in float32 and {peak['bfloat16']:.0f} in bfloat16, measured in the same "
-        "run; the rest goes into attention, activations, normalisation and tokens.",
+        f"shapes, {peak['float32']:.0f} GFLOP/s in float32 and {peak['bfloat16']:.0f} in bfloat16, measured in the "
+        "same run; the rest goes into attention, activations, normalisation and tokens.",
     ]
     return "\n".join(lines)
 
