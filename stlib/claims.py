@@ -60,6 +60,11 @@ class Claim:
     def __repr__(self) -> str:
         return f"{self.id}: {self.verdict}"
 
+    def _repr_markdown_(self) -> str:
+        """The verdict in a line, with the numbers as the table at the end of a notebook has them."""
+        numbers = f": {_measured(self)}, interval {_interval(self)}" if self.interval else ""
+        return f"`{self.id}`: **{SYMBOLS[self.verdict]} {self.verdict}**{numbers}"
+
 
 class Claims:
     """The claims of one notebook, checked one by one and reported at the end.

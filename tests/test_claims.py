@@ -284,6 +284,12 @@ def test_a_failed_write_leaves_the_old_file(claims, tmp_path, monkeypatch):
 # --- The report ---
 
 
+def test_a_claim_shows_its_verdict_in_a_line(claims):
+    claim = claims.check("a-id", "A sentence", value=2.04, interval=(1.5, 2.5), at_least=1.0, unit="points")
+    assert claim._repr_markdown_() == "`a-id`: **✓ holds**: 2.0 points, interval 1.5 to 2.5"
+    assert claims.check("b-id", "B", exact=False)._repr_markdown_() == "`b-id`: **✗ does not hold**"
+
+
 def test_the_text_of_a_report_holds_the_verdicts_and_no_number(claims):
     assert repr(full(claims).report()) == "first: holds\nsecond: holds\nthird: holds"
 
