@@ -25,6 +25,9 @@ from stlib.backbone import Backbone
 _LARGEST = 2 * 2**30
 # Attention over so few tokens is cheapest as two products with a softmax over rows filled up to whole vectors.
 _SHORT, _VECTOR = 48, 16
+# From so many tokens on, a batch is filled up to a multiple of so many: products of ever new sizes would leave gaps of
+# ever new sizes in memory, which then grows with the number of texts.
+_EVEN = 1024, 128
 
 
 # Groups of texts, each of one length: token ids [b, T], …, nothing padded -> token states [b, T, H], …
@@ -179,12 +182,21 @@ def _bert(encoder: Any) -> StatesOf:
         ids = torch.cat([ids.flatten() for ids in groups]).unsqueeze(0)
         places = torch.cat([positions(group).flatten() for group in groups]).unsqueeze(0)
         states = embeddings(input_ids=ids, position_ids=places, token_type_ids=torch.zeros_like(ids))[0]
+        if len(states) >= _EVEN[0]:  # the rows added are computed along and belong to nobody
+            states = functional.pad(states, (0, 0, 0, -len(states) % _EVEN[1]))
         for layer in layers:
             states = layer(states, shapes)
-        parts = states.split([shape.numel() for shape in shapes])
+        parts = _split(states, shapes)
         return [part.view(*shape, -1) for part, shape in zip(parts, shapes, strict=True)]
 
     return states_of
+
+
+def _split(rows: Tensor, shapes: Sequence[torch.Size]) -> Sequence[Tensor]:
+    """The rows of each group, without those that were added at the end."""
+    sizes = [shape.numel() for shape in shapes]
+    parts: Sequence[Tensor] = rows[: sum(sizes)].split(sizes)
+    return parts
 
 
 class _BertLayer:
@@ -204,9 +216,8 @@ class _BertLayer:
 
     def __call__(self, states: Tensor, shapes: Sequence[torch.Size]) -> Tensor:
         """[N, H] -> [N, H], the tokens of groups of the shapes [b, T] one after another."""
-        parts = self._qkv(states).split([shape.numel() for shape in shapes])
-        context = torch.empty_like(states)
-        for part, place, shape in zip(parts, context.split([len(part) for part in parts]), shapes, strict=True):
+        context = torch.zeros_like(states)
+        for part, place, shape in zip(_split(self._qkv(states), shapes), _split(context, shapes), shapes, strict=True):
             place.view(*shape, self._heads, -1).copy_(self._attend(part, shape).transpose(1, 2))
         states = self._attention_norm(self._out.plus(context, states))
         return self._output_norm(self._down.plus(self._up(states, "gelu"), states))
