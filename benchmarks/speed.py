@@ -1,6 +1,6 @@
 """stlib against sentence-transformers on this machine: throughput, first vector, memory, cost curves.
 
-    python benchmarks/speed.py [--repeats 7] [--threads 2] [--quick] [--out results/speed.json]
+    python benchmarks/speed.py [--repeats 7] [--threads 2] [--quick] [--only PART …] [--out results/speed.json]
 
 All ways encode the same texts in turn, A B C A B C …, and ratios are taken within a round, so that a machine
 whose speed drifts is no argument. With STLIB_DATA_DIR the sentences are STS-B dev's (about 14 tokens), else
@@ -337,6 +337,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--quick", action="store_true", help="throughput alone, and nothing written")
+    parser.add_argument("--only", nargs="*", default=[], help="measure these parts of OUT again, such as memory")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "speed.json")
     options = parser.parse_args()
     logging.disable_progress_bar()
@@ -347,11 +348,17 @@ def main() -> None:
     results: dict[str, Any] = {"version": 1, "machine": machine(), "repeats": repeats}
     peak = {name: matrix_peak(getattr(torch, name)) for name in ("float32", "bfloat16")}
     results["matrix_peak_gflops"] = peak
-    results["throughput"] = throughput(folder, repeats)
-    with_bound(results["throughput"], folder, peak)
+    fresh = options.out.with_suffix(".new")
+    if options.only:  # the rest stays as it was recorded
+        results = json.loads(options.out.read_text(encoding="utf-8"))
+        results.setdefault("measured_again", {}).update(
+            {name: datetime.date.today().isoformat() for name in options.only}
+        )
+    else:
+        results["throughput"] = throughput(folder, repeats)
+        with_bound(results["throughput"], folder, peak)
     if options.quick:
         return
-    fresh = options.out.with_suffix(".new")
     for name, measure in {
         "first_vector_seconds": lambda: first_vector(folder, fewer),
         "quality": lambda: quality(folder),
@@ -360,6 +367,8 @@ def main() -> None:
         "cost": lambda: cost_curves(folder, fewer),
         "memory": lambda: memory(folder, (10_000, 100_000)),
     }.items():
+        if options.only and name not in options.only:
+            continue
         results[name] = measure()
         fresh.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         show(name, results[name])

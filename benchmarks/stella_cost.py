@@ -30,7 +30,7 @@ from stlib.datasets import load_sentences
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "stella_cost.json"
 PARAMETERS = 1_543_268_864
-TEXTS, REPEATS = 100, 3
+TEXTS, REPEATS = 24, 3
 
 
 def build(folder: Path) -> None:
