@@ -3,6 +3,9 @@
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers and the kernels that they start share the processor: two threads each would wait for one another.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 collect_ignore_glob = [".venv/*", "build/*"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -75,3 +76,12 @@ def test_no_machine_path_stands_in_a_committed_file() -> None:
 
 def test_no_file_is_too_large_to_clone() -> None:
     assert not [path.name for path in _committed() if path.stat().st_size > 1_500_000]
+
+
+def test_make_test_runs_the_notebooks():
+    """Without its folder among the paths, nbval finds none and nothing is said."""
+    command = [sys.executable, "-m", "pytest", "--nbval", "--collect-only", "-q", "-k", "07_speed or test_packaging"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
+    assert "notebooks/07_speed.ipynb" in found and "notebooks/solutions/07_speed.ipynb" in found
+    (line,) = [line for line in (ROOT / "Makefile").read_text().splitlines() if "-m pytest" in line]
+    assert "--nbval " in line
