@@ -100,12 +100,19 @@ def test_begins_with_a_verb_and_says_what_it_takes(path: Path) -> None:
         assert word in first, word
 
 
-@series
+def _prose(notebook: Any) -> list[str]:
+    return [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+
+
+@both
 def test_prose_accompanies_the_code(path: Path) -> None:
     notebook = _read(path)
-    prose = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
-    assert len(prose) >= len(_code(notebook)) / 2
-    text = "\n".join(cell.source for cell in prose)
+    assert len(_prose(notebook)) >= len(_code(notebook)) / 2
+
+
+@series
+def test_ends_with_a_decision_and_what_to_do_next(path: Path) -> None:
+    text = "\n".join(_prose(_read(path)))
     for part in ("## Decision", "## On your own", "## Read next"):
         assert part in text, part
 
@@ -140,7 +147,7 @@ def test_claims_checked_in_the_run_are_those_that_the_documents_name(path: Path)
 
 @series
 def test_claims_named_in_the_prose_exist(path: Path) -> None:
-    prose = "\n".join(cell.source for cell in _read(path).cells if cell.cell_type == "markdown")
+    prose = "\n".join(_prose(_read(path)))
     known = set().union(*DOCUMENTED.values())
     named = set(re.findall(r"`([a-z0-9]+(?:-[a-z0-9]+){2,})`", prose))
     assert named <= known
