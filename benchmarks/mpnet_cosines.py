@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from stlib import SentenceEncoder, checkpoint
-from stlib.claims import _machine, _versions
+from stlib.claims import machine, versions
 from stlib.controls import untrained_bert
 from stlib.datasets import load_pairs, load_sentences
 from stlib.evaluation import cosine
@@ -67,8 +67,8 @@ def main(folder: str, *sources: str) -> None:
         "what": "cosine of each pair by all-mpnet-base-v2, keyed by the SHA-256 of the pairs file",
         "model": {"name": "all-mpnet-base-v2", "sha256": checkpoint.weights_sha256(Path(folder))},
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": _machine() | {"threads": torch.get_num_threads()},
-        "versions": _versions(),
+        "machine": machine() | {"threads": torch.get_num_threads()},
+        "versions": versions(),
         times: old.get(times) or milliseconds_a_thousand_tokens(contenders, load_sentences()["text"].tolist()[:48]),
         "pairs": pairs,
     }

@@ -25,7 +25,7 @@ import torch
 
 from stlib import Projection, SentenceEncoder
 from stlib.checkpoint import DEFAULT_MODEL, Layout, write_json, write_layout
-from stlib.claims import _machine, _versions
+from stlib.claims import machine, versions
 from stlib.datasets import load_sentences
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "stella_cost.json"
@@ -133,8 +133,8 @@ def main(threads: int) -> None:
     record = {
         "what": "cost of stella_en_1.5B_v5's size: the same token ids for each model, one process a model, one run",
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": _machine() | {"threads": threads, "load average before": busy},
-        "versions": _versions(),
+        "machine": machine() | {"threads": threads, "load average before": busy},
+        "versions": versions(),
         "texts": TEXTS,
         "repeats": REPEATS,
         "models": models,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from stlib.checkpoint import first_line, read_json
 
 ATTENTION = ("auto", "bidirectional", "causal")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -104,8 +105,7 @@ def load_backbone(
         raise ValueError(f"{folder} holds no config.json: not a model folder")
     if (folder / "adapter_config.json").exists():
         raise ValueError(f"{folder} holds an adapter (adapter_config.json), not a whole model: merge it into its base")
-    with _clear_errors(folder, "config.json"):
-        model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    model_type = read_json(folder / "config.json").get("model_type")
     if model_type is not None and model_type not in CONFIG_MAPPING:
         raise ValueError(f"{folder}: transformers has no model_type {model_type!r}, and remote code is never run")
     with _clear_errors(folder, "config.json"):
@@ -211,8 +211,7 @@ def _weights_file(folder: Path) -> str:
         raise ValueError(f"{folder} holds no weights: neither model.safetensors nor pytorch_model.bin")
     if found.endswith(".json"):
         with _clear_errors(folder, found):
-            index = json.loads((folder / found).read_text(encoding="utf-8"))
-            shards = {str(shard) for shard in index["weight_map"].values()}
+            shards = {str(shard) for shard in read_json(folder / found)["weight_map"].values()}
         outside = sorted(shard for shard in shards if shard in (".", "..") or "/" in shard or "\\" in shard)
         if outside:
             raise ValueError(f"{folder / found}: shard {outside[0]!r} does not lie beside it")
@@ -266,8 +265,7 @@ def _clear_errors(folder: Path, what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{folder}: cannot read its {what} ({reason})") from error
+        raise ValueError(f"{folder}: cannot read its {what} ({first_line(error)})") from error
 
 
 @contextlib.contextmanager

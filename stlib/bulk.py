@@ -85,10 +85,11 @@ def encode_file(
     settings = {"input": _input_state(source), "column": column, "model": _model_state(encoder), "prompt": prompt}
     partial = out.with_name(out.name + ".partial")
     with _claim(partial):
-        if (rows := _rows_of_finished(partial, out, settings)) is not None:
-            return Encoded(rows, rows, encoder.dimension)
-        state = _kept(partial, settings, encoder.dimension)
-        if state is None:
+        state = _kept(partial, settings)
+        if state is not None and state.get("finished") and out.is_file() and not _whole(partial, out).exists():
+            shutil.rmtree(partial)  # a kill struck after the rename, when only this was left to do
+            return Encoded(state["rows"], state["rows"], encoder.dimension)
+        if state is None or _size(partial / "vectors.npy") < state["done"] * encoder.dimension * 4:
             rows, too_long = _check_texts(source, column, encoder, prompt, chunk_rows, show_progress)
             state = {**settings, "rows": rows, "too_long": too_long, "done": 0}
         kept = state["done"]
@@ -277,17 +278,20 @@ def _model_state(encoder: SentenceEncoder) -> str:
     return digest.hexdigest()
 
 
-def _kept(partial: Path, settings: dict[str, Any], dimension: int) -> dict[str, Any] | None:
+def _kept(partial: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     """The record of an earlier run with these settings, or `None`, with a warning where it was with others."""
     try:
         state: dict[str, Any] = checkpoint.read_json(partial / "manifest.json")
-        size = (partial / "vectors.npy").stat().st_size
-    except (ValueError, OSError):
+    except ValueError:
         return None
     other = [name for name, value in settings.items() if state.get(name) != value]
     if other:
         warnings.warn(f"{partial.name} is of another {' and '.join(other)}: starting afresh", stacklevel=3)
-    return None if other or size < state["done"] * dimension * 4 else state
+    return None if other else state
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.is_file() else 0
 
 
 def _write(partial: Path, state: dict[str, Any], chunks: Iterator[np.ndarray], dimension: int, show: bool) -> None:
@@ -326,19 +330,6 @@ def _whole(partial: Path, out: Path) -> Path:
     return partial / f"vectors{out.suffix.lower()}"
 
 
-def _rows_of_finished(partial: Path, out: Path, settings: dict[str, Any]) -> int | None:
-    """How many rows `out` holds, if a kill struck after the rename, when only clearing away was left; clears away."""
-    try:
-        state: dict[str, Any] = checkpoint.read_json(partial / "manifest.json")
-    except ValueError:
-        return None
-    renamed = state.get("finished") and out.is_file() and not _whole(partial, out).exists()
-    if not renamed or any(state.get(name) != value for name, value in settings.items()):
-        return None
-    shutil.rmtree(partial)
-    return int(state["rows"])
-
-
 def _as_parquet(vectors: Path, rows: int, dimension: int) -> None:
     import pyarrow as pa
     from pyarrow import parquet
@@ -371,7 +362,16 @@ def encode_with_ray(
     Args:
         actors: processes, each with its copy of the model; `None` takes one a GPU, or one a processor without GPUs.
         address: of a cluster whose machines have stlib; `None` starts Ray on this machine, and stops it at the end.
+        prompt_name, chunk_rows: as in `encode_file`.
+
+    Raises:
+        TypeError, ValueError: as `SentenceEncoder.encode`, before Ray is started; `actors` or `chunk_rows` below 1.
+        ModuleNotFoundError: without Ray.
     """
+    _import_ray()
+    positive_integer("chunk_rows", chunk_rows)
+    if actors is not None:
+        positive_integer("actors", actors)
     encoder = encoder if isinstance(encoder, SentenceEncoder) else SentenceEncoder(encoder)
     texts, single = check_sentences(sentences)
     if single:

@@ -98,13 +98,12 @@ def resolve(name_or_path: str | os.PathLike[str], revision: str | None = None) -
         raise FileNotFoundError(f"model={name!r}: no such folder, and not the name of a model on the hub either")
     # a name without an organisation: the hub's own (bert-base-uncased), or sentence-transformers'
     repositories = [name] if "/" in name else [name, f"sentence-transformers/{name}"]
-    repository = repositories[-1]
     tried = [f"folder {name!r}: not there"]
-    if repository in PACKAGED and revision in (None, "main"):
-        package, inside, sha256 = PACKAGED[repository]
+    if repositories[-1] in PACKAGED and revision in (None, "main"):
+        package, place, sha256 = PACKAGED[repositories[-1]]
         spec = importlib.util.find_spec(package)  # finds, does not import: its code is not needed
         if spec is not None and spec.origin is not None:
-            return _verified(Path(spec.origin).parent / inside, sha256)
+            return _verified(Path(spec.origin).parent / place, sha256)
         tried.append(f"package {package.replace('_', '-')}: not installed")
     from huggingface_hub import snapshot_download
 
@@ -112,8 +111,7 @@ def resolve(name_or_path: str | os.PathLike[str], revision: str | None = None) -
         try:
             return _snapshot(snapshot_download, repository, revision, offline)
         except Exception as error:  # the hub's client raises a dozen kinds; each means that this place does not serve
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            tried.append(f"{place}, {repository}: {reason}")
+            tried.append(f"{place}, {repository}: {first_line(error)}")
     raise FileNotFoundError(
         f"model={name!r} was not found. Tried: {'; '.join(tried)}. Give a folder that holds the model, "
         "or fill the cache once on a machine with access: hf download " + " or ".join(repositories)
@@ -321,8 +319,7 @@ def _read_weights(place: Path) -> dict[str, torch.Tensor]:
                 weights = torch.load(file, map_location="cpu", weights_only=True)
             return {str(name): value.float() for name, value in weights.items()}
         except Exception as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ValueError(f"{file} cannot be read ({reason})") from error
+            raise ValueError(f"{file} cannot be read ({first_line(error)})") from error
     raise ValueError(f"{place} holds neither model.safetensors nor pytorch_model.bin")
 
 
@@ -334,6 +331,11 @@ def inside(folder: Path, path: object) -> Path:
         if flavour.is_absolute() or flavour.drive or flavour.root or ".." in flavour.parts or path.startswith("~"):
             raise ValueError(f"{folder / 'modules.json'}: path {path!r} leaves the folder")
     return folder / path
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, for a message of one line; its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def read_json(file: Path, kind: type = dict) -> Any:

@@ -15,7 +15,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -24,14 +24,12 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from stlib import datasets
+from stlib import checkpoint, datasets
+from stlib.checkpoint import REFERENCE_SHA256
 from stlib.evaluation import HEADLINE_LEVEL
 
 Verdict = Literal["holds", "does not hold", "not decided"]
 SYMBOLS: dict[str, str] = {"holds": "✓", "does not hold": "✗", "not decided": "?"}
-
-REFERENCE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""Weights of all-MiniLM-L6-v2, the model on which `expected` binds."""
 
 SCHEMA_VERSION = 1
 PACKAGES = ("stlib", "torch", "transformers", "sentence-transformers", "scikit-learn", "numpy")
@@ -62,8 +60,42 @@ class Claim:
 
     def _repr_markdown_(self) -> str:
         """The verdict in a line, with the numbers as the table at the end of a notebook has them."""
-        numbers = f": {_measured(self)}, interval {_interval(self)}" if self.interval else ""
+        numbers = f": {self.measured}, interval {self.interval_text}" if self.interval else ""
         return f"`{self.id}`: **{SYMBOLS[self.verdict]} {self.verdict}**{numbers}"
+
+    @classmethod
+    def from_record(cls, entry: Mapping[str, Any]) -> Claim:
+        """A claim as an evidence file has it."""
+        return cls(**{**entry, "interval": entry["interval"] and tuple(entry["interval"])})
+
+    @property
+    def measured(self) -> str:
+        """The value with its unit."""
+        if self.value is None:
+            return "–"
+        whole = self.interval is None and float(self.value).is_integer()
+        number = f"{self.value:,.0f}" if whole else number_text(self.value, self.unit, self._width)
+        return f"{number} {self.unit}".strip()
+
+    @property
+    def interval_text(self) -> str:
+        """The interval, without the unit."""
+        if self.interval is None:
+            return "–"
+        return " to ".join(number_text(end, self.unit, self._width) for end in self.interval)
+
+    @property
+    def criterion_text(self) -> str:
+        """What was asked for, without the unit."""
+        if self.bound is None:
+            return "exact"
+        words = {"at_least": "at least", "at_most": "at most", "within": "within ±"}[self.criterion]
+        return f"{words} {self.bound:,g}".replace("± ", "±")
+
+    @property
+    def _width(self) -> float | None:
+        """Value and interval are rounded alike, to two significant digits of the interval's width."""
+        return (self.interval[1] - self.interval[0]) or None if self.interval else None
 
 
 class Claims:
@@ -147,8 +179,8 @@ class Claims:
         if expected is not None and verdict != expected and not stand_in and self._is_reference(on):
             raise AssertionError(
                 f"{id}: {sentence!r} was expected to come out as {expected!r} on the reference model and built-in "
-                f"data, but the verdict is {verdict!r}: {_measured(claim)}, interval {_interval(claim)}, "
-                f"criterion {_wanted(claim)}"
+                f"data, but the verdict is {verdict!r}: {claim.measured}, interval {claim.interval_text}, "
+                f"criterion {claim.criterion_text}"
             )
         self.claims[id] = claim
         return claim
@@ -164,11 +196,11 @@ class Claims:
             [
                 claim.claim + (f" ({claim.note})" if claim.note else ""),
                 "headline" if claim.headline else "exact" if claim.criterion == "exact" else "exploratory",
-                _measured(claim),
-                _interval(claim),
-                _wanted(claim),
+                claim.measured,
+                claim.interval_text,
+                claim.criterion_text,
                 f"{SYMBOLS[claim.verdict]} {claim.verdict}",
-                "–" if claim.detectable is None else _number(claim.detectable, claim.unit),
+                "–" if claim.detectable is None else number_text(claim.detectable, claim.unit),
                 claim.flips_when or "–",
             ]
             for claim in claims
@@ -194,8 +226,8 @@ class Claims:
                 for kind, frame in self._data.items()
                 if frame is not None
             },
-            "versions": _versions(),
-            "machine": _machine(),
+            "versions": versions(),
+            "machine": machine(),
             "seed": self.seed,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "claims": [asdict(claim) for claim in self.claims.values()],
@@ -207,8 +239,6 @@ class Claims:
     def _source(self) -> tuple[str, Path | None]:
         """Name or path of the model as given, and its folder on disk, if it has one."""
         if isinstance(self._model, (str, os.PathLike)):
-            from stlib import checkpoint
-
             return str(self._model), Path(checkpoint.resolve(self._model, revision=self.revision))
         inner = getattr(self._model, "model", self._model)  # an encoder's model, or a model
         folder = getattr(inner, "folder", None)
@@ -217,8 +247,8 @@ class Claims:
     @property
     def _model_name(self) -> str:
         if isinstance(self._model, (str, os.PathLike)):
-            return _public_name(str(self._model))
-        return _public_name(self._source[0])
+            return public_name(str(self._model))
+        return public_name(self._source[0])
 
     @property
     def _model_revision(self) -> str | None:
@@ -230,11 +260,7 @@ class Claims:
     @cached_property
     def _model_sha256(self) -> str | None:
         folder = self._source[1]
-        if folder is None:
-            return None
-        from stlib import checkpoint
-
-        return checkpoint.weights_sha256(folder)
+        return None if folder is None else checkpoint.weights_sha256(folder)
 
     def _about(self, id: str, on: str | None) -> pd.DataFrame | None:
         if on is None:
@@ -332,7 +358,7 @@ def _verdict(criterion: str, bound: float | None, interval: tuple[float, float] 
 # --- Rendering --------------------------------------------------------------------------------------------------------
 
 
-def _number(number: float, unit: str = "", scale: float | None = None) -> str:
+def number_text(number: float, unit: str = "", scale: float | None = None) -> str:
     """Rounded to what its size (`scale`) warrants: one decimal for points and per cent, else two significant digits."""
     scale = abs(number) if scale is None else scale
     if number and max(abs(number), scale) < 1e-3:
@@ -342,32 +368,6 @@ def _number(number: float, unit: str = "", scale: float | None = None) -> str:
     else:
         digits = 2 if not scale else min(3, max(0, 1 - math.floor(math.log10(scale))))
     return f"{round(number, digits) + 0.0:,.{digits}f}".replace("-", "−")  # + 0.0: no minus zero
-
-
-def _scale(claim: Claim) -> float | None:
-    """Value and interval are rounded alike, to two significant digits of the interval's width."""
-    return (claim.interval[1] - claim.interval[0]) or None if claim.interval else None
-
-
-def _measured(claim: Claim) -> str:
-    if claim.value is None:
-        return "–"
-    whole = claim.interval is None and float(claim.value).is_integer()
-    number = f"{claim.value:,.0f}" if whole else _number(claim.value, claim.unit, _scale(claim))
-    return f"{number} {claim.unit}".strip()
-
-
-def _interval(claim: Claim) -> str:
-    if claim.interval is None:
-        return "–"
-    return " to ".join(_number(end, claim.unit, _scale(claim)) for end in claim.interval)
-
-
-def _wanted(claim: Claim) -> str:
-    if claim.bound is None:
-        return "exact"
-    words = {"at_least": "at least", "at_most": "at most", "within": "within ±"}[claim.criterion]
-    return f"{words} {claim.bound:,g}".replace("± ", "±")
 
 
 class Table:
@@ -421,7 +421,7 @@ class Table:
 # --- Evidence files ---------------------------------------------------------------------------------------------------
 
 
-def _public_name(source: str) -> str:
+def public_name(source: str) -> str:
     """A hub name as it is; of a local folder only its last part, for an evidence file tells nothing of its machine."""
     path = Path(source)
     return path.resolve().name if path.is_absolute() or path.exists() or source.startswith((".", "~")) else source
@@ -434,17 +434,19 @@ def _write(path: Path, record: dict[str, Any]) -> None:
     beside.replace(path)
 
 
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that decide the numbers."""
+    found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            versions[package] = importlib.metadata.version(package)
+            found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return versions
+    return found
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """Processor, cores and operating system."""
     processor = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
@@ -453,19 +455,17 @@ def _machine() -> dict[str, Any]:
     return {"processor": processor, "cores": os.cpu_count() or 1, "system": platform.system()}
 
 
-def _results() -> Path | None:
+def _results() -> Path:
     """Recorded results: beside the package in a checkout, inside it when installed."""
     package = Path(__file__).parent
-    candidates = (package.parent / "results", package / "results")
-    return next((folder for folder in candidates if (folder / "evidence").is_dir()), None)
+    beside = package.parent / "results"
+    return beside if (beside / "evidence").is_dir() else package / "results"
 
 
 def measurement(name: str) -> dict[str, Any]:
     """What `results/{name}.json` records, from the checkout or from inside the installed package."""
-    package = Path(__file__).parent
-    paths = [folder / "results" / f"{name}.json" for folder in (package.parent, package)]
-    path = next((path for path in paths if path.is_file()), None)
-    if path is None:
+    path = _results() / f"{name}.json"
+    if not path.is_file():
         raise FileNotFoundError(f"no measurement {name!r} was recorded: there is no results/{name}.json")
     record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return record
@@ -473,10 +473,9 @@ def measurement(name: str) -> dict[str, Any]:
 
 def recorded(run: str, name: str) -> dict[str, Any]:
     """The evidence of notebook `name` from an earlier `run`, such as "mpnet_stsb-dev"; FileNotFoundError if none."""
-    results = _results()
-    path = results / "evidence" / run / f"{name}.json" if results else None
-    if path is None or not path.is_file():
-        runs = ", ".join(sorted(p.parent.name for p in results.glob(f"evidence/*/{name}.json"))) if results else ""
+    path = _results() / "evidence" / run / f"{name}.json"
+    if not path.is_file():
+        runs = ", ".join(sorted(path.parent.name for path in _results().glob(f"evidence/*/{name}.json")))
         raise FileNotFoundError(
             f"no evidence of {name!r} was recorded in run {run!r}; runs that have it: {runs or 'none'}"
         )
@@ -489,16 +488,16 @@ def elsewhere(claim_id: str, name: str) -> Table:
 
     Runs that had no data of the claim's kind, and only showed the built-in set in its place, are left out.
     """
-    results, rows, text = _results(), [], []
-    for path in sorted(results.glob(f"evidence/*/{name}.json")) if results else []:
+    rows, text = [], []
+    for path in sorted(_results().glob(f"evidence/*/{name}.json")):
         evidence = json.loads(path.read_text(encoding="utf-8"))
         for entry in evidence["claims"]:
             if entry["id"] == claim_id and not evidence["data"].get(entry["on"], {}).get("stand_in", False):
-                claim = Claim(**{**entry, "interval": entry["interval"] and tuple(entry["interval"])})
+                claim = Claim.from_record(entry)
                 data = evidence["data"].get(claim.on, {}).get("name", "–")
                 verdict = f"{SYMBOLS[claim.verdict]} {claim.verdict}"
                 model, date = evidence["model"]["name"].rpartition("/")[2], evidence["date"][:10]
-                rows.append([model, data, _measured(claim), _interval(claim), verdict, date])
+                rows.append([model, data, claim.measured, claim.interval_text, verdict, date])
                 text.append(f"{model} on {data}: {claim.verdict}")
     columns = ["Model", "Data", "Measured", "Interval", "Verdict", "Date"]
     if not rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 import os
 import sys
 import threading
@@ -229,15 +230,8 @@ class SentenceEncoder:
         _check_choice("truncation", truncation, TRUNCATION)
         _check_device(device)
         if isinstance(model, SentenceTransformer):
-            usual = {
-                "pooling": None,
-                "output_dim": None,
-                "normalize": True,
-                "attention": "auto",
-                "dtype": "float32",
-                "revision": None,
-            }
-            changed = [name for name, value in loading.items() if value != usual[name]]
+            usual = inspect.signature(SentenceTransformer.from_pretrained).parameters
+            changed = [name for name, value in loading.items() if value != usual[name].default]
             if changed:
                 raise ValueError(f"{', '.join(changed)}: already decided by the SentenceTransformer given as model")
             self.model = model
@@ -571,19 +565,14 @@ def _vectors_or_texts(name: str, value: Any) -> Any:
     """One side of a comparison: an array [n, D], or a list of texts that `encode` then checks."""
     if isinstance(value, str):
         return [value]
-    if isinstance(value, Tensor):
-        value = value.detach().float().cpu().numpy()
-    elif getattr(value, "ndim", 1) == 2:  # a data frame
-        value = np.asarray(value)
     if isinstance(value, (bytes, bytearray, Mapping)) or not isinstance(value, Iterable):
         raise TypeError(f"{name} must be sentences or vectors [n, D], got {type(value).__name__}")
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu":
-        value = list(value)
-        if not value or isinstance(value[0], (str, bytes)) or not hasattr(value[0], "__len__"):
-            numbers = value and isinstance(value[0], (int, float, np.number)) and not isinstance(value[0], bool)
-            if not numbers:
-                return value
+    if getattr(value, "ndim", 1) != 1:  # an array, a tensor or a data frame
+        value = value.detach().float().cpu() if isinstance(value, Tensor) else value
+    else:
         value = [row.detach().float().cpu().numpy() if isinstance(row, Tensor) else row for row in value]
+        if not value or not _is_vector_or_number(value[0]):
+            return value
     try:
         vectors = np.atleast_2d(np.asarray(value, dtype=np.float32))
     except (TypeError, ValueError) as error:
@@ -591,6 +580,12 @@ def _vectors_or_texts(name: str, value: Any) -> Any:
     if vectors.ndim != 2:
         raise ValueError(f"{name} must be sentences or vectors [n, D], got shape {vectors.shape}")
     return vectors
+
+
+def _is_vector_or_number(first: Any) -> bool:
+    if isinstance(first, (str, bytes, bool)):
+        return False
+    return isinstance(first, (int, float, np.number)) or hasattr(first, "__len__")
 
 
 def _unit_length(vectors: np.ndarray) -> np.ndarray:
@@ -614,8 +609,7 @@ def _check_device(device: Any) -> None:
         if device is not None:
             torch.empty(0, device=device)
     except (AssertionError, RuntimeError, TypeError) as error:  # torch without CUDA asserts
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "no such device"
-        raise ValueError(f"device={device!r} is not available: {reason}") from None
+        raise ValueError(f"device={device!r} is not available: {checkpoint.first_line(error)}") from None
 
 
 def _callers_level() -> int:
@@ -664,8 +658,7 @@ def _load_tokenizer(layout: checkpoint.Layout) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{folder}: cannot read its tokenizer, {files[0]} ({reason})") from error
+        raise ValueError(f"{folder}: cannot read its tokenizer, {files[0]} ({checkpoint.first_line(error)})") from error
     if layout.lower_case:
         _lower(tokenizer)
     return tokenizer

@@ -22,7 +22,7 @@ import nbformat
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from stlib.claims import SYMBOLS, Claim, _interval, _measured, _number, _public_name, _wanted, recorded
+from stlib.claims import SYMBOLS, Claim, number_text, public_name, recorded
 
 REFERENCE_RUN = "minilm_builtin"
 GENERATOR = '<meta name="generator" content="stlib review">'
@@ -132,10 +132,10 @@ def write(review: Review, folder: Path) -> None:
         lstrip_blocks=True,
     )  # fmt: skip
     environment.globals |= {"generator": Markup(GENERATOR), "symbols": SYMBOLS, "chart": _chart}
-    environment.filters |= {"measured": _measured, "interval": _interval, "asked": _asked, "duration": _duration}
-    environment.filters |= {"number": _number, "slug": _slug, "spelled": _spelled}
+    environment.filters |= {"asked": _asked, "duration": _duration, "number": number_text}
+    environment.filters |= {"slug": _slug, "spelled": _spelled}
     names = [result.name for result in review.results]
-    common = {"review": review, "model": _public_name(str(review.parameters["model"]))}
+    common = {"review": review, "model": public_name(str(review.parameters["model"]))}
     for number, result in enumerate(review.results):
         neighbours = [review.results[at] if 0 <= at < len(names) else None for at in (number - 1, number + 1)]
         text = environment.get_template("notebook.html.j2").render(
@@ -159,8 +159,7 @@ def write(review: Review, folder: Path) -> None:
 
 
 def _claims(evidence: Mapping[str, Any] | None) -> list[Claim]:
-    entries = evidence["claims"] if evidence else []
-    return [Claim(**{**entry, "interval": entry["interval"] and tuple(entry["interval"])}) for entry in entries]
+    return [Claim.from_record(entry) for entry in (evidence["claims"] if evidence else [])]
 
 
 def _words(name: str, own: bool = True) -> dict[str, str]:
@@ -250,13 +249,13 @@ def _asked(claim: Claim) -> str:
     if claim.bound is None:
         return "exact"
     unit = "point" if claim.bound == 1 and claim.unit == "points" else claim.unit
-    return f"{_wanted(claim).replace('-', '−')} {unit}".strip()
+    return f"{claim.criterion_text.replace('-', '−')} {unit}".strip()
 
 
 def _spelled(claim: Claim) -> str:
     """Value and interval as a phrase."""
-    interval = f" ({_interval(claim)})" if claim.interval else ""
-    return f"{_measured(claim)}{interval}" if claim.value is not None else ""
+    interval = f" ({claim.interval_text})" if claim.interval else ""
+    return f"{claim.measured}{interval}" if claim.value is not None else ""
 
 
 # --- The notebooks ----------------------------------------------------------------------------------------------------
@@ -274,7 +273,8 @@ def _cells(result: Result, names: Iterable[str]) -> list[dict[str, Any]]:
         tags = cell.metadata.get("tags", [])
         if any(tag.startswith("papermill-error") for tag in tags):
             continue  # the page says it in its own words
-        shown: dict[str, Any] = {"id": f"cell-{number}", "claims": checked.get(number, []), "outputs": []}
+        claims = checked.get(number, [])
+        shown: dict[str, Any] = {"id": f"cell-{number}", "claims": claims, "outputs": []}
         if cell.cell_type == "markdown":
             shown |= {"kind": "text", "content": _tidy(_markdown(result.hide(cell.source)), names)}
         elif cell.cell_type == "code" and cell.source.strip():
@@ -282,8 +282,8 @@ def _cells(result: Result, names: Iterable[str]) -> list[dict[str, Any]]:
             shown["outputs"] = [
                 _output(output, result.hide, names)
                 for output in cell.get("outputs", [])
-                # the verdict is shown instead, where the evidence is there
-                if not (result.claims and output.get("data", {}).get("text/plain", "").startswith("Claim("))
+                # the page has its own line for a verdict
+                if output.get("data", {}).get("text/plain") not in map(repr, claims)
             ]
         else:
             continue

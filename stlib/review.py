@@ -25,10 +25,10 @@ from typing import Any
 
 import nbformat
 
-from stlib import page
+from stlib import checkpoint, page
+from stlib.datasets import load_pairs, load_sentences
 from stlib.page import Result, Review
 
-DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 PAIRS_LIMIT, SENTENCES_LIMIT = 2000, 1000
 """What the notebooks draw of larger data: the same draw is tried before they run."""
 
@@ -88,7 +88,7 @@ def prepare(
     notebooks = _chosen(_series(), list(only))
     pairs, sentences = str(pairs or ""), str(sentences or "")
     given: dict[str, Any] = {
-        "model": _absolute(str(model or DEFAULT_MODEL)),
+        "model": _absolute(str(model or checkpoint.DEFAULT_MODEL)),
         "pairs": _absolute(pairs or ("none" if sentences else "built-in")),
         "sentences": _absolute(sentences or ("none" if pairs else "built-in")),
         "seed": seed,
@@ -154,8 +154,6 @@ def _checked_out(out: Path, notebooks: Mapping[str, Path]) -> Path:
 
 
 def _check_data(given: Mapping[str, Any]) -> None:
-    from stlib.datasets import load_pairs, load_sentences
-
     for kind, load, limit in (("pairs", load_pairs, PAIRS_LIMIT), ("sentences", load_sentences, SENTENCES_LIMIT)):
         try:
             load(given[kind], limit=limit, seed=given["seed"])
@@ -164,8 +162,6 @@ def _check_data(given: Mapping[str, Any]) -> None:
 
 
 def _check_model(model: str) -> None:
-    from stlib import checkpoint
-
     try:
         place = checkpoint.read_layout(checkpoint.resolve(model)).transformer
         if not (place / "config.json").is_file() or not [*place.glob("*.safetensors"), *place.glob("*.bin")]:

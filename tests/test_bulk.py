@@ -414,6 +414,9 @@ def test_ray_gives_the_same_vectors_in_the_same_order(tiny: Any, capfd: Any) -> 
     for wrong in ("one text", ["fine", None]):
         with pytest.raises(TypeError, match="sentences"):
             bulk.encode_with_ray(wrong, tiny)
+    for name in ("actors", "chunk_rows"):
+        with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1"):
+            bulk.encode_with_ray(TEXTS, tiny, **{name: 0})
     assert not ray.is_initialized(), "what it started it stops"
     assert capfd.readouterr() == ("", ""), "quiet"
 

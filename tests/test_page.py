@@ -38,7 +38,11 @@ def result(name: str, error: str = "") -> page.Result:
     table = new_output("display_data", {"text/html": WIDE + HOSTILE})
     verdicts = ["holds", "does not hold", "not decided"]
     ids = [f"{name}-{number}" for number in range(3)]
-    checks = [new_code_cell(f'claims.check("{id}", "A claim")', outputs=[]) for id in ids]
+    shown = [  # as `display` of a claim leaves it in a notebook
+        [new_output("display_data", {"text/plain": f"{id}: {verdict}", "text/markdown": f"`{id}`: {verdict}"})]
+        for id, verdict in zip(ids, verdicts, strict=True)
+    ]
+    checks = [new_code_cell(f'claims.check("{id}", "A claim")', outputs=shown[at]) for at, id in enumerate(ids)]
     cells = [
         new_markdown_cell(f"# Do {name}: which\n\nText with `code` and $x^2$.\n\n{HOSTILE}"),
         new_code_cell("word = " + "'long'" * 60, outputs=[figure, table]),
@@ -66,6 +70,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     parameters = {"model": model, "pairs": "x.csv", "sentences": "none", "seed": 0}
     page.write(page.Review(parameters, datetime(2026, 11, 21, tzinfo=UTC), results), place)
     return place
+
+
+def test_a_verdict_is_said_once_where_it_is_checked(folder: Path) -> None:
+    text = (folder / "02_pooling.html").read_text()
+    assert "<code>02_pooling-0</code>" not in text and text.count("Claim 0 of 02_pooling") == 1
 
 
 @pytest.fixture(scope="module")
