@@ -24,9 +24,10 @@ import numpy as np
 import torch
 
 from stlib import Projection, SentenceEncoder
-from stlib.checkpoint import DEFAULT_MODEL, Layout, write_json, write_layout
+from stlib.checkpoint import DEFAULT_MODEL, Layout, write_layout
 from stlib.claims import machine, versions
 from stlib.datasets import load_sentences
+from stlib.files import write_json
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "stella_cost.json"
 PARAMETERS = 1_543_268_864

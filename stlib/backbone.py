@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stlib.checkpoint import first_line, read_json
+from stlib.files import first_line, read_json
 
 ATTENTION = ("auto", "bidirectional", "causal")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

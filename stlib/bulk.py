@@ -31,6 +31,7 @@ import torch
 from stlib import checkpoint
 from stlib.backbone import DTYPES
 from stlib.encoder import TRUNCATION, SentenceEncoder, check_sentences
+from stlib.files import read_json, write_json
 from stlib.projection import positive_integer
 
 OUTPUTS = (".npy", ".parquet")
@@ -281,7 +282,7 @@ def _model_state(encoder: SentenceEncoder) -> str:
 def _kept(partial: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     """The record of an earlier run with these settings, or `None`, with a warning where it was with others."""
     try:
-        state: dict[str, Any] = checkpoint.read_json(partial / "manifest.json")
+        state: dict[str, Any] = read_json(partial / "manifest.json")
     except ValueError:
         return None
     other = [name for name, value in settings.items() if state.get(name) != value]
@@ -313,7 +314,7 @@ def _write(partial: Path, state: dict[str, Any], chunks: Iterator[np.ndarray], d
 
 
 def _record(partial: Path, state: dict[str, Any]) -> None:
-    checkpoint.write_json(partial / "manifest.new", state)
+    write_json(partial / "manifest.new", state)
     (partial / "manifest.new").replace(partial / "manifest.json")
 
 

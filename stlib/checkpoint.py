@@ -12,7 +12,6 @@ import dataclasses
 import hashlib
 import importlib.util
 import itertools
-import json
 import os
 import re
 import shutil
@@ -24,6 +23,7 @@ from typing import Any
 
 import torch
 
+from stlib.files import first_line, read_json, write_json
 from stlib.pooling import POOLING_MODES, pooling_modes
 from stlib.projection import ACTIVATIONS, Projection, positive_integer
 
@@ -333,24 +333,6 @@ def inside(folder: Path, path: object) -> Path:
     return folder / path
 
 
-def first_line(error: Exception) -> str:
-    """What an error says, for a message of one line; its kind where it says nothing."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
-def read_json(file: Path, kind: type = dict) -> Any:
-    """What the file holds: an object, or a list where `kind` says so."""
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{file} is missing") from None
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{file} cannot be read as JSON ({error})") from None
-    if not isinstance(value, kind):
-        raise ValueError(f"{file} must hold {'a list' if kind is list else 'an object'}, got {type(value).__name__}")
-    return value
-
-
 # ------------------------------------------------------------------------------------------------ writing
 
 
@@ -405,10 +387,6 @@ def _write_projection(place: Path, projection: Projection) -> None:
     write_json(place / "config.json", config)
     weights = {name: value.detach().cpu().contiguous() for name, value in projection.state_dict().items()}
     save_file(weights, place / "model.safetensors")
-
-
-def write_json(file: Path, value: Any) -> None:
-    file.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:

@@ -21,6 +21,7 @@ from torch.nn import functional
 from stlib import checkpoint
 from stlib.backbone import ATTENTION, DTYPES, Backbone, load_backbone, quiet
 from stlib.fast import FastBackbone, has_hooks
+from stlib.files import first_line, read_json
 from stlib.pooling import Pooling, pool, pooling_modes
 from stlib.projection import Projection, positive_integer
 from stlib.startup import collection_paused
@@ -609,7 +610,7 @@ def _check_device(device: Any) -> None:
         if device is not None:
             torch.empty(0, device=device)
     except (AssertionError, RuntimeError, TypeError) as error:  # torch without CUDA asserts
-        raise ValueError(f"device={device!r} is not available: {checkpoint.first_line(error)}") from None
+        raise ValueError(f"device={device!r} is not available: {first_line(error)}") from None
 
 
 def _callers_level() -> int:
@@ -658,7 +659,7 @@ def _load_tokenizer(layout: checkpoint.Layout) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:
-        raise ValueError(f"{folder}: cannot read its tokenizer, {files[0]} ({checkpoint.first_line(error)})") from error
+        raise ValueError(f"{folder}: cannot read its tokenizer, {files[0]} ({first_line(error)})") from error
     if layout.lower_case:
         _lower(tokenizer)
     return tokenizer
@@ -723,7 +724,7 @@ def _choose_projection(layout: checkpoint.Layout, output_dim: int | None, width:
     else:
         sizes = {size: [place] for size, place in layout.heads.items() if place not in layout.dense}
         if layout.dense:
-            declared = checkpoint.read_json(layout.dense[-1] / "config.json").get("out_features")
+            declared = read_json(layout.dense[-1] / "config.json").get("out_features")
             sizes[declared] = layout.dense
         if output_dim not in sizes:
             raise ValueError(
