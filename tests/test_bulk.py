@@ -425,7 +425,7 @@ def test_the_command_goes_on_over_ray_after_a_kill(tmp_path: Path, tiny: Any, fo
     ray_or_skip()
     source, out = write(tmp_path / "in.csv", TEXTS), tmp_path / "out.npy"
     interrupted(source, out, tiny, monkeypatch, chunks=2)
-    settings = ("--model", folder, "--truncation", "ignore", "--chunk-rows", 5, "--engine", "ray", "--actors", 2)
+    settings = ("--model", folder, "--truncation", "ignore", "--chunk-rows", 5, "--engine", "ray", "--actors", 1)
     process = command(source, "--column", "text", "--out", out, *settings)
     output, errors = process.communicate(timeout=300)
     skip_if_too_busy(errors)
