@@ -12,7 +12,7 @@ review: $(STAMP)  ## the whole series on the built-in example (or ARGS="--model 
 
 test: $(STAMP)  ## style, types, every test, and the notebooks through nbval
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist loadscope --nbval --nbval-sanitize-with tests/nbval.cfg $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadscope --nbval --nbval-sanitize-with tests/notebooks/nbval.cfg $(ARGS)
 
 lab: $(STAMP)  ## JupyterLab on the series
 	$(BIN)/jupyter lab notebooks

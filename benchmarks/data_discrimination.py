@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from stlib import POOLING_MODES, pool
-from stlib.datasets import load_pairs
-from stlib.evaluation import (
+from stlib.evidence.corpora import load_pairs
+from stlib.evidence.evaluation import (
     cosine,
     group_weights,
     interval,

@@ -22,9 +22,9 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from stlib import SentenceEncoder
-from stlib.controls import random_weights
-from stlib.datasets import load_pairs, load_passages, load_sentences
-from stlib.evaluation import jaccard_similarity, neighbour_accuracy, tfidf_similarity
+from stlib.evidence.controls import random_weights
+from stlib.evidence.corpora import load_pairs, load_passages, load_sentences
+from stlib.evidence.evaluation import jaccard_similarity, neighbour_accuracy, tfidf_similarity
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "data_quality.json"
 GRAM = 8  # so many words in a row are a quotation, not a coincidence

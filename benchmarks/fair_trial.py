@@ -27,10 +27,10 @@ import numpy as np
 import pandas as pd
 
 from stlib import SentenceTransformer
-from stlib.claims import Claims
-from stlib.datasets import load_pairs
-from stlib.evaluation import detectable, group_weights, interval, over_seeds, pair_score, pair_score_name, split_groups
-from stlib.trial import BATCH_PAIRS, RATES, WARM_UP, inner_scores, part, train
+from stlib.evidence.claims import Claims
+from stlib.evidence.corpora import load_pairs
+from stlib.evidence.evaluation import detectable, group_weights, interval, over_seeds, pair_score, pair_score_name, split_groups
+from stlib.evidence.training import BATCH_PAIRS, RATES, WARM_UP, inner_scores, part, train
 
 MODES = ("mean", "cls")
 STEPS = (0, 5, 10, 20, 30)

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 
 from stlib import SentenceEncoder, checkpoint
-from stlib.claims import machine, versions
-from stlib.controls import untrained_bert
-from stlib.datasets import load_pairs, load_sentences
-from stlib.evaluation import cosine
+from stlib.evidence.claims import machine, versions
+from stlib.evidence.controls import untrained_bert
+from stlib.evidence.corpora import load_pairs, load_sentences
+from stlib.evidence.evaluation import cosine
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "mpnet_cosines.json"
 REPEATS = 5

@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import cohen_kappa_score
 
-from stlib.datasets import load_pairs
-from stlib.evaluation import group_weights, interval
+from stlib.evidence.corpora import load_pairs
+from stlib.evidence.evaluation import group_weights, interval
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -25,8 +25,8 @@ import torch
 
 from stlib import Projection, SentenceEncoder
 from stlib.checkpoint import DEFAULT_MODEL, Layout, write_layout
-from stlib.claims import machine, versions
-from stlib.datasets import load_sentences
+from stlib.evidence.claims import machine, versions
+from stlib.evidence.corpora import load_sentences
 from stlib.files import write_json
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "stella_cost.json"

@@ -29,14 +29,14 @@ def _parser(command: str | None) -> Parser:
     review.add_argument("--timeout", type=float, default=1800.0, metavar="SECONDS", help="for each notebook (1800)")
     encode = commands.add_parser("encode", help="encode a file of any size")
     if command == "encode":  # the other command need not import it
-        from stlib import bulk
+        from stlib.bulk import encode as bulk
 
         bulk.add_arguments(encode)
     return parser
 
 
 def _review(args: argparse.Namespace) -> int:
-    from stlib import review
+    from stlib.review import series as review
 
     try:
         request = review.prepare(
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     args = _parser(argv[0] if argv else None).parse_args(argv)
     if args.command == "encode":
-        from stlib import bulk
+        from stlib.bulk import encode as bulk
 
         return bulk.main(args)
     signal.signal(signal.SIGTERM, _stop)  # so that what was started ends with it

@@ -14,7 +14,7 @@ import pytest
 import series
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from stlib import page
+from stlib.review import page
 
 PAGES = ("index.html", "02_pooling.html", "05_similarity.html")
 CLAIM = {

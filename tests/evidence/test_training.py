@@ -12,7 +12,7 @@ import torch
 from checkpoints import TEXTS, build
 
 from stlib import SentenceTransformer
-from stlib.trial import RATES, _batches, cosent_loss, inner_scores, pair_cosines, part, train
+from stlib.evidence.training import RATES, _batches, cosent_loss, inner_scores, pair_cosines, part, train
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ def test_a_batch_of_one_grade_has_no_loss() -> None:
 def test_batches_keep_groups_together_and_come_round_to_all(
     pairs: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stlib.trial.BATCH_PAIRS", 6)
+    monkeypatch.setattr("stlib.evidence.training.BATCH_PAIRS", 6)
     batches = list(_batches(pairs, steps=4, seed=0))
     assert all(batch["anchor"].value_counts().eq(3).all() and len(batch) == 6 for batch in batches)
     assert set().union(*(batch["anchor"] for batch in batches)) == set(pairs["anchor"])
@@ -96,7 +96,7 @@ def test_the_same_seed_gives_the_same_curve_and_a_short_training_is_the_beginnin
 
 
 def test_enough_steps_teach_the_pairs(model: SentenceTransformer, pairs: pd.DataFrame) -> None:
-    from stlib.evaluation import order_accuracy
+    from stlib.evidence.evaluation import order_accuracy
 
     curve = train(model, "mean", pairs, pairs, rate=3e-3, look_at=(0, 120))
     untrained, trained = (order_accuracy(curve[step], pairs["score"], pairs["anchor"]) for step in (0, 120))
@@ -112,7 +112,7 @@ def test_rates_are_judged_on_groups_that_were_not_trained_on(
         seen.append((set(learn["anchor"]), set(judge["anchor"]), options["rate"]))
         return {7: np.arange(len(judge), dtype=float)}
 
-    monkeypatch.setattr("stlib.trial.train", spy)
+    monkeypatch.setattr("stlib.evidence.training.train", spy)
     scores = inner_scores(model, "cls", pairs, steps=7)
     assert list(scores) == list(RATES) == [rate for *_, rate in seen]
     assert all(not learn & judge and learn | judge == set(pairs["anchor"]) for learn, judge, _ in seen)
@@ -124,7 +124,7 @@ def test_a_part_keeps_what_the_score_reads(pairs: pd.DataFrame) -> None:
 
 
 def test_recorded_trial_is_whole() -> None:
-    from stlib.claims import measurement
+    from stlib.evidence.claims import measurement
 
     record = measurement("fair_trial")
     steps, folds = record["protocol"]["steps"], 2

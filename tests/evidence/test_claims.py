@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from stlib import claims as module
-from stlib.claims import HEADLINE_LEVEL, REFERENCE_SHA256, Claims, elsewhere, recorded
-from stlib.datasets import load_pairs, load_sentences
+from stlib.evidence import claims as module
+from stlib.evidence.claims import HEADLINE_LEVEL, REFERENCE_SHA256, Claims, elsewhere, recorded
+from stlib.evidence.corpora import load_pairs, load_sentences
 
 SCHEMA = json.loads((Path(module.__file__).parent / "data" / "evidence.schema.json").read_text())
 STAND_IN = "no pairs of your own were given; shown on the built-in pairs"

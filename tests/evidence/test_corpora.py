@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stlib import datasets
-from stlib.datasets import connected_groups, describe, load_pairs, load_passages, load_sentences
+from stlib.evidence import corpora as datasets
+from stlib.evidence.corpora import connected_groups, describe, load_pairs, load_passages, load_sentences
 
 ROWS = [
     {"sentence1": "A dog runs.", "sentence2": "A dog is running.", "score": 5.0, "anchor": "a", "kind": ""},

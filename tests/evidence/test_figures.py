@@ -17,7 +17,7 @@ import pytest
 from bs4 import BeautifulSoup
 from nbconvert import HTMLExporter
 
-from stlib import plots
+from stlib.evidence import figures as plots
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

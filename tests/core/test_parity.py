@@ -62,7 +62,7 @@ def test_encoder_with_each_mode(mode: str, encoder: Any, peer: Any) -> None:
 
 def test_bfloat16_is_as_near_as_its_rounding(encoder: Any) -> None:
     from stlib import SentenceEncoder
-    from stlib.datasets import load_pairs
+    from stlib.evidence.corpora import load_pairs
 
     half = SentenceEncoder(dtype="bfloat16", truncation="ignore", device="cpu")
     texts = [text for text in VARIED if text.strip()]

@@ -24,9 +24,10 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from stlib import checkpoint, datasets
+from stlib import checkpoint
+from stlib.evidence import corpora as datasets
 from stlib.checkpoint import REFERENCE_SHA256
-from stlib.evaluation import HEADLINE_LEVEL
+from stlib.evidence.evaluation import HEADLINE_LEVEL
 
 Verdict = Literal["holds", "does not hold", "not decided"]
 SYMBOLS: dict[str, str] = {"holds": "✓", "does not hold": "✗", "not decided": "?"}
@@ -101,7 +102,7 @@ class Claim:
 class Claims:
     """The claims of one notebook, checked one by one and reported at the end.
 
-    name: the notebook's stem. model: a name, a path, or an encoder. data, sentences: a frame from `stlib.datasets`, or
+    name: the notebook's stem. model: a name, a path, or an encoder. data, sentences: a frame from `stlib.evidence.corpora`, or
     a source. evidence: a folder for the evidence file, or "" for none.
     """
 
@@ -216,7 +217,7 @@ class Claims:
         )
 
     def record(self) -> dict[str, Any]:
-        """The evidence as it is written to the file: see `stlib/data/evidence.schema.json`."""
+        """The evidence as it is written to the file: see `stlib/evidence/data/evidence.schema.json`."""
         return {
             "version": SCHEMA_VERSION,
             "notebook": self.name,
@@ -457,7 +458,7 @@ def machine() -> dict[str, Any]:
 
 def _results() -> Path:
     """Recorded results: beside the package in a checkout, inside it when installed."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     beside = package.parent / "results"
     return beside if (beside / "evidence").is_dir() else package / "results"
 

@@ -19,11 +19,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stlib import SentenceEncoder, bulk
+from stlib import SentenceEncoder
+from stlib.bulk import encode as bulk
 
 TEXTS = [f"{checkpoints.TEXTS[number % len(checkpoints.TEXTS)]} {number}" for number in range(60)]
 TEXTS[7:9] = ["", 'two\nlines, "quoted"\tand tabbed']
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -307,14 +308,15 @@ def test_two_runs_at_one_output_do_not_mix(tmp_path: Path, tiny: Any) -> None:
 
 RUN = """
 import argparse, sys
-from stlib import bulk
+from stlib.bulk import encode as bulk
 parser = argparse.ArgumentParser()
 bulk.add_arguments(parser)
 sys.exit(bulk.main(parser.parse_args()))
 """
 PEAKS = """
 import sys
-from stlib import SentenceEncoder, bulk
+from stlib import SentenceEncoder
+from stlib.bulk import encode as bulk
 bulk.CHUNK_ROWS = 250
 folder = sys.argv[1]
 encoder = SentenceEncoder(f"{folder}/wide", truncation="ignore", device="cpu")

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stlib.datasets import load_pairs
+from stlib.evidence.corpora import load_pairs
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 RUBRIC = ROOT / "stlib" / "data" / "RUBRIC.md"
 
 _spec = importlib.util.spec_from_file_location("data_quality", ROOT / "benchmarks" / "data_quality.py")

@@ -25,9 +25,10 @@ from typing import Any
 
 import nbformat
 
-from stlib import checkpoint, page
-from stlib.datasets import load_pairs, load_sentences
-from stlib.page import Result, Review
+from stlib import checkpoint
+from stlib.review import page
+from stlib.evidence.corpora import load_pairs, load_sentences
+from stlib.review.page import Result, Review
 
 PAIRS_LIMIT, SENTENCES_LIMIT = 2000, 1000
 """What the notebooks draw of larger data: the same draw is tried before they run."""
@@ -105,7 +106,7 @@ def prepare(
 
 def _series() -> dict[str, Path]:
     """The notebooks by name: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     for folder in (package / "notebooks", package.parent / "notebooks"):
         found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
         if found:
@@ -226,7 +227,7 @@ def _environment(scratch: Path) -> dict[str, str]:
         "IPYTHONDIR": str(scratch / "ipython"),
         "PYTHONHASHSEED": "0",
     }
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if (root / "pyproject.toml").is_file():  # a checkout, which need not be installed
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     return environment

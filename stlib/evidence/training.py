@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stlib.encoder import SentenceEncoder, SentenceTransformer
-from stlib.evaluation import cosine, pair_score, split_groups
+from stlib.evidence.evaluation import cosine, pair_score, split_groups
 
 RATES = (3e-5, 1e-4, 3e-4)
 """The grid of learning rates, the same for each mode."""

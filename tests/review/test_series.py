@@ -17,7 +17,8 @@ import psutil
 import pytest
 import series
 
-from stlib import page, review
+from stlib.review import page
+from stlib.review import series as review
 from stlib.__main__ import main
 
 PAIRS = "sentence1,sentence2,score\n" + "".join(f"one {n},two {n},{n % 6}\n" for n in range(12))

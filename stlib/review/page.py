@@ -22,7 +22,7 @@ import nbformat
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from stlib.claims import SYMBOLS, Claim, number_text, public_name, recorded
+from stlib.evidence.claims import SYMBOLS, Claim, number_text, public_name, recorded
 
 REFERENCE_RUN = "minilm_builtin"
 GENERATOR = '<meta name="generator" content="stlib review">'
@@ -164,7 +164,7 @@ def _claims(evidence: Mapping[str, Any] | None) -> list[Claim]:
 
 def _words(name: str, own: bool = True) -> dict[str, str]:
     """The question that a notebook answers, and the answer in words for each verdict. own: on data of the reader's."""
-    with (HERE / "data" / "decisions.csv").open(encoding="utf-8", newline="") as file:
+    with (HERE.parent / "evidence" / "data" / "decisions.csv").open(encoding="utf-8", newline="") as file:
         row = next((row for row in csv.DictReader(file) if row["notebook"] == name), {})
     return {key: words if own else words.replace("your", "these") for key, words in row.items()}
 
@@ -370,7 +370,7 @@ def path_hider(sources: Iterable[str], folders: Iterable[str]) -> Callable[[str]
     sources: what the reader gave, which may hold any character. folders: others that the run used.
     """
     given = sorted((source for source in sources if Path(source).is_absolute()), key=len, reverse=True)
-    roots = {str(Path.home()), tempfile.gettempdir(), sys.prefix, sys.base_prefix, str(HERE.parent), str(Path.cwd())}
+    roots = {str(Path.home()), tempfile.gettempdir(), sys.prefix, sys.base_prefix, str(HERE.parents[1]), str(Path.cwd())}
     roots |= {str(Path(source).parent) for source in given} | set(folders)
     named = "|".join(re.escape(root) for root in sorted(roots, key=len, reverse=True) if len(root) > 3)
     usual = r"/(?:home|root|tmp|Users|usr|opt|var|mnt|private)(?=/)"

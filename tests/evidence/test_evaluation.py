@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from stlib import evaluation as ev
+from stlib.evidence import evaluation as ev
 
 
 @pytest.fixture
