@@ -20,6 +20,7 @@ from stlib.evidence.scores import (
     roc_auc,
     spearman,
     topic_auc,
+    v_measure,
 )
 
 DRAWS = 400
@@ -94,6 +95,13 @@ def uneven(rng: np.random.Generator) -> Estimate:
 
 def test_hubs_in_parts_of_that_size() -> None:
     covers(uneven, float(np.mean([uneven(np.random.default_rng(s)).value for s in range(5000, 7000)])))
+
+
+def test_blind_clusters_in_parts_of_that_size() -> None:
+    def agreement(rng: np.random.Generator) -> Estimate:
+        return v_measure(*topics(rng, 100, 1.0), parts=4)
+
+    covers(agreement, float(np.mean([agreement(np.random.default_rng(seed)).value for seed in range(5000, 5250)])))
 
 
 def test_recall_in_a_fixed_pool() -> None:

@@ -9,13 +9,11 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from stlib.evidence.estimate import Estimate, Floats, key_of
+from stlib.evidence.estimate import Estimate, key_of
 from stlib.evidence.scores.checks import as_matrix, chunks, comparisons_won, label_codes, label_names
 from stlib.evidence.scores.ranking import top
 
@@ -126,32 +124,19 @@ def hub_share(vectors: ArrayLike, k: int = 10, metric: str = "cosine", parts: in
     return Estimate.of(values, "part of the data", f"{parts} parts of {len(vectors)} by seed {seed}")
 
 
-def v_measure(vectors: ArrayLike, labels: ArrayLike, seeds: Sequence[int] = range(10)) -> Estimate:
+def v_measure(vectors: ArrayLike, labels: ArrayLike, parts: int = 6, seed: int = 0) -> Estimate:
     """Agreement of k-means with the labels in points, k = number of labels (Rosenberg and Hirschberg 2007).
 
-    Units: sentences, deleted from the clusters that were found, and seeds.
+    Unit: part of the data, each clustered by itself from three starts. Deleting sentences from clusters that were found
+    once covers too little (86 %), for other data would have been clustered otherwise.
     """
     from sklearn.cluster import KMeans
+    from sklearn.metrics import v_measure_score
 
     vectors, codes = as_matrix("vectors", vectors), label_codes(labels)
-    key, estimates = key_of(label_names(labels)), []
-    for seed in seeds:
-        found = KMeans(codes.max() + 1, n_init=1, random_state=seed).fit_predict(vectors)
-        cells = np.zeros((codes.max() + 1, found.max() + 1))
-        np.add.at(cells, (codes, found), 1)
-        fewer = np.zeros_like(cells)
-        for cell in zip(*np.nonzero(cells), strict=True):
-            cells[cell] -= 1
-            fewer[cell] = _v_of(cells)
-            cells[cell] += 1
-        estimates.append(Estimate.jackknife(100 * _v_of(cells), 100 * fewer[codes, found], "sentence", key))
-    return Estimate.over(estimates)
-
-
-def _v_of(cells: Floats) -> float:
-    def entropy(counts: Floats) -> float:
-        share = counts[counts > 0] / counts.sum()
-        return float(-(share * np.log(share)).sum())
-
-    classes, clusters, both = entropy(cells.sum(axis=1)), entropy(cells.sum(axis=0)), entropy(cells.ravel())
-    return 2 * (classes + clusters - both) / (classes + clusters) if classes + clusters else 1.0
+    order = np.random.default_rng(seed).permutation(len(vectors))
+    values = []
+    for rows in np.array_split(order, parts):
+        found = KMeans(codes.max() + 1, n_init=3, random_state=seed).fit_predict(vectors[rows])
+        values.append(100 * v_measure_score(codes[rows], found))
+    return Estimate.of(values, "part of the data", f"{parts} parts of {len(vectors)} by seed {seed}")

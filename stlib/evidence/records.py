@@ -1,0 +1,141 @@
+"""What a run leaves behind: evidence files with model, data, versions and machine, and the recorded ones in results/."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from stlib.evidence.claims import Claim
+
+VERSION = 2
+PACKAGES = (
+    "stlib",
+    "torch",
+    "transformers",
+    "sentence-transformers",
+    "scikit-learn",
+    "numpy",
+    "scipy",
+    "pandas",
+    "matplotlib",
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """The evidence of one lesson or lab on one model and data."""
+
+    lesson: str
+    model: dict[str, Any]
+    """name, revision, sha256"""
+    data: dict[str, dict[str, Any]]
+    """passages, sentences, pairs: name, sha256, rows, used, stand_in"""
+    seed: int
+    claims: list[Claim]
+    versions: dict[str, str]
+    machine: dict[str, Any]
+    date: str
+    version: int = VERSION
+
+    @classmethod
+    def read(cls, path: Path) -> Record:
+        """ValueError: not a record of this version."""
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        names = {field.name for field in fields(cls)}
+        if not isinstance(entries, Mapping) or set(entries) != names or entries["version"] != VERSION:
+            raise ValueError(f"{path.name}: not an evidence file of version {VERSION}; record it again")
+        return cls(**{**entries, "claims": [Claim.from_record(entry) for entry in entries["claims"]]})
+
+    def write(self, path: Path) -> None:
+        write_whole(path, asdict(self))
+
+
+def write_whole(path: Path, value: Any) -> None:
+    """JSON, written beside and renamed, so that no reader ever sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    beside.replace(path)
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that decide the numbers."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Processor (name, family, model), cores and operating system; names are often masked, family and model are not."""
+    told: dict[str, str] = {}
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        lines = (line.partition(":") for line in cpuinfo.read_text(errors="replace").splitlines())
+        for name, _, value in lines:
+            told.setdefault(name.strip(), value.strip())
+    return {
+        "processor": told.get("model name") or platform.processor() or platform.machine(),
+        "vendor": told.get("vendor_id", ""),
+        "family": told.get("cpu family", ""),
+        "model": told.get("model", ""),
+        "cores": os.cpu_count() or 1,
+        "system": platform.system(),
+    }
+
+
+def public_name(source: str) -> str:
+    """A hub name as it is; of a local folder only its last part, for an evidence file tells nothing of its machine."""
+    path = Path(source)
+    return path.resolve().name if path.is_absolute() or path.exists() or source.startswith((".", "~")) else source
+
+
+def results() -> Path:
+    """Recorded results: beside the package in a checkout, inside it when installed."""
+    package = Path(__file__).parents[1]
+    beside = package.parent / "results"
+    return beside if beside.is_dir() else package / "results"
+
+
+def measurement(name: str) -> dict[str, Any]:
+    """What `results/{name}.json` records. FileNotFoundError where nothing was recorded."""
+    path = results() / f"{name}.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"no measurement {name!r} was recorded: there is no results/{name}.json")
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record
+
+
+def recorded(run: str, lesson: str) -> Record:
+    """The evidence of `lesson` from an earlier `run`, such as "minilm" or "mpnet"; FileNotFoundError if none."""
+    path = results() / "evidence" / run / f"{lesson}.json"
+    if not path.is_file():
+        runs = ", ".join(sorted(path.parent.name for path in results().glob(f"evidence/*/{lesson}.json")))
+        raise FileNotFoundError(f"no evidence of {lesson!r} in run {run!r}; runs that have it: {runs or 'none'}")
+    return Record.read(path)
+
+
+def runs_of(claim_id: str) -> dict[str, Claim]:
+    """How a claim came out in each recorded run that had its data: {run: Claim}."""
+    found = {}
+    for path in sorted(results().glob("evidence/*/*.json")):
+        record = Record.read(path)
+        for claim in record.claims:
+            data = record.data.get(claim.definition.on, {})
+            if claim.id == claim_id and claim.value is not None and not data.get("stand_in", False):
+                found[path.parent.name] = claim
+    return found

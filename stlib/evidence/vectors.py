@@ -1,0 +1,113 @@
+"""Vectors of the same model and texts are computed once: a cache on disk, keyed by weights, recipe and texts."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import stlib
+from stlib.encoder import SentenceEncoder
+from stlib.evidence.estimate import Floats
+from stlib.pooling import POOLING_MODES, pool
+
+MOST_BYTES = 2 * 10**9
+"""The oldest files go when the cache grows beyond this."""
+
+
+def cache_folder() -> Path:
+    """Where what can be computed again is kept: the folder in STLIB_CACHE, else stlib in the user's cache."""
+    if given := os.environ.get("STLIB_CACHE"):
+        return Path(given)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "stlib"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "stlib"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stlib"
+
+
+def encoded(encoder: SentenceEncoder, texts: Sequence[str], **options: Any) -> Floats:
+    """`encoder.encode(texts, **options)` [n, D], from the cache where it was computed before."""
+    return _kept(encoder, texts, ["encode", options], lambda: {"v": encoder.encode(list(texts), **options)})["v"]
+
+
+def pooled(encoder: SentenceEncoder, texts: Sequence[str], modes: Sequence[str] = POOLING_MODES) -> dict[str, Floats]:
+    """Pooled vectors {mode: [n, H]} from one pass, neither projected nor scaled to unit length."""
+
+    def compute() -> dict[str, Floats]:
+        parts = []
+        for start in range(0, len(texts), 256):
+            rows = [torch.from_numpy(states) for states in encoder.token_embeddings(list(texts[start : start + 256]))]
+            states = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)  # [B, T, H]
+            lengths = torch.tensor([len(row) for row in rows])
+            mask = torch.arange(states.shape[1]) < lengths[:, None]
+            parts.append(torch.stack([pool(states, mask, mode) for mode in modes]))
+        return dict(zip(modes, torch.cat(parts, dim=1).numpy(), strict=True))
+
+    return _kept(encoder, texts, ["pooled", *modes], compute)
+
+
+def _kept(encoder: SentenceEncoder, texts: Sequence[str], what: list[Any], compute: Any) -> dict[str, Floats]:
+    path = cache_folder() / "vectors" / f"{_key(encoder, texts, what)}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+        path.touch()  # used just now
+        return found
+    except Exception:  # not there, or damaged: it is computed again
+        found = compute()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.{os.getpid()}.npz")
+        np.savez(beside, **found)
+        beside.replace(path)
+        _prune(path.parent)
+    except OSError:  # a cache that cannot be written is no reason to stop
+        pass
+    return found
+
+
+def _prune(folder: Path) -> None:
+    files = sorted(folder.glob("*.npz"), key=lambda file: file.stat().st_mtime, reverse=True)
+    total = 0
+    for file in files:
+        total += file.stat().st_size
+        if total > MOST_BYTES:
+            file.unlink(missing_ok=True)
+
+
+def _key(encoder: SentenceEncoder, texts: Sequence[str], what: list[Any]) -> str:
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+    model = encoder.model
+    recipe = [stlib.__version__, torch.__version__, what, weights_key(encoder), encoder.max_length, model.pooling]
+    recipe += [model.normalize, model.prompts, model.default_prompt_name, model.include_prompt, encoder.dtype]
+    recipe += [model.backbone.causal, str(model.backbone.config.to_json_string(use_diff=False))]
+    digest.update(repr(recipe).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+_known: dict[int, tuple[Any, str]] = {}
+
+
+def weights_key(encoder: SentenceEncoder) -> str:
+    """A hash of all parameters and of the tokenizer as they are now; computed anew when one was written to."""
+    model = encoder.model
+    state = [(name, weight.data_ptr(), weight._version) for name, weight in model.named_parameters()]
+    backend = getattr(encoder.tokenizer, "backend_tokenizer", None)
+    tokenizer = backend.to_str() if backend is not None else repr(sorted(encoder.tokenizer.get_vocab().items()))
+    state.append(("tokenizer", hash(tokenizer), 0))
+    if _known.get(id(model), (None, ""))[0] != state:
+        digest = hashlib.sha256(tokenizer.encode())
+        for _, weight in model.named_parameters():
+            plain = weight.detach().cpu().contiguous()
+            digest.update(plain.view(torch.uint8).numpy().tobytes() if plain.numel() else b"")
+        _known[id(model)] = (state, digest.hexdigest())
+    return _known[id(model)][1]
