@@ -48,13 +48,8 @@ class Definition:
 
     @property
     def criterion_text(self) -> str:
-        words = {
-            "at_least": "at least ",
-            "at_most": "at most ",
-            "within": "within ±",
-            "no_worse_than": "no worse than −",
-        }
-        return f"{words[self.criterion]}{self.bound:g}"
+        words = ("at least ", "at most ", "within ±", "no worse than −")
+        return f"{words[CRITERIA.index(self.criterion)]}{self.bound:g}"
 
     def advice(self, verdict: Verdict) -> str:
         return {"holds": self.holds, "does not hold": self.fails, "not decided": self.default}[verdict]
@@ -102,9 +97,7 @@ def definition(claim_id: str) -> Definition:
 
     if claim_id not in definitions():
         near = difflib.get_close_matches(claim_id, definitions(), n=3)
-        raise ValueError(
-            f"claim_id: {claim_id!r} is not in claims.toml{'; did you mean ' + ', '.join(near) if near else ''}"
-        )
+        raise ValueError(f"claim_id: {claim_id!r} is not in claims.toml; the nearest are {', '.join(near) or 'none'}")
     return definitions()[claim_id]
 
 

@@ -1,4 +1,4 @@
-"""What a run leaves behind: evidence files with model, data, versions and machine, and the recorded ones in results/."""
+"""What a run leaves behind: evidence with model, data, versions and machine; and what was recorded in results/."""
 
 from __future__ import annotations
 
@@ -16,16 +16,8 @@ from stlib.evidence.claims import Claim
 
 VERSION = 2
 PACKAGES = (
-    "stlib",
-    "torch",
-    "transformers",
-    "sentence-transformers",
-    "scikit-learn",
-    "numpy",
-    "scipy",
-    "pandas",
-    "matplotlib",
-)
+    "stlib", "torch", "transformers", "sentence-transformers", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

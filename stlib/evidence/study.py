@@ -12,8 +12,8 @@ import pandas as pd
 
 from stlib import checkpoint
 from stlib.encoder import SentenceEncoder
+from stlib.evidence import corpora
 from stlib.evidence.claims import Claim, definition
-from stlib.evidence.corpora import Passages, load_pairs, load_passages, load_sentences
 from stlib.evidence.estimate import Estimate
 from stlib.evidence.records import Record, machine, now, public_name, versions
 
@@ -40,16 +40,16 @@ class Study:
         return SentenceEncoder(self.model, truncation="ignore")
 
     @cached_property
-    def passages(self) -> Passages:
-        return load_passages(self.sources["passages"], limit=LIMITS["passages"], seed=self.seed)
+    def passages(self) -> corpora.Passages:
+        return corpora.load_passages(self.sources["passages"], limit=LIMITS["passages"], seed=self.seed)
 
     @cached_property
     def sentences(self) -> pd.DataFrame:
-        return load_sentences(self.sources["sentences"], limit=LIMITS["sentences"], seed=self.seed)
+        return corpora.load_sentences(self.sources["sentences"], limit=LIMITS["sentences"], seed=self.seed)
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
-        return load_pairs(self.sources["pairs"], limit=LIMITS["pairs"], seed=self.seed)
+        return corpora.load_pairs(self.sources["pairs"], limit=LIMITS["pairs"], seed=self.seed)
 
     def keep(self, claim: Claim) -> Claim:
         """With an evidence folder, the records of the claim's lesson are written at once."""

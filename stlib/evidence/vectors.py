@@ -88,8 +88,18 @@ def _key(encoder: SentenceEncoder, texts: Sequence[str], what: list[Any]) -> str
         digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
     model = encoder.model
     recipe = [stlib.__version__, torch.__version__, what, weights_key(encoder), encoder.max_length, model.pooling]
-    recipe += [model.normalize, model.prompts, model.default_prompt_name, model.include_prompt, encoder.dtype]
-    recipe += [model.backbone.causal, str(model.backbone.config.to_json_string(use_diff=False))]
+    recipe += [
+        model.normalize,
+        model.prompts,
+        model.default_prompt_name,
+        model.include_prompt,
+        str(model.backbone.dtype),
+    ]
+    recipe += [
+        getattr(encoder, "dtype", ""),
+        model.backbone.causal,
+        str(model.backbone.config.to_json_string(use_diff=False)),
+    ]
     digest.update(repr(recipe).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
