@@ -7,10 +7,11 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from stlib.evidence.claims import Claim
 
@@ -47,6 +48,30 @@ class Record:
 
     def write(self, path: Path) -> None:
         write_whole(path, asdict(self))
+
+
+def schema(kind: Any) -> dict[str, Any]:
+    """JSON Schema of a type as it is written to a file: a dataclass says the shape of a record once."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        properties = {field.name: schema(hints[field.name]) for field in fields(kind)}
+        return {
+            "type": "object", "properties": properties, "required": list(properties), "additionalProperties": False
+        }  # fmt: skip
+    if origin in (UnionType, Union):
+        return {"anyOf": [schema(one) for one in inner]}
+    if origin is Literal:
+        return {"enum": list(inner)}
+    if origin is tuple and inner[-1] is not Ellipsis:
+        items = [schema(one) for one in inner]
+        return {"type": "array", "prefixItems": items, "minItems": len(items), "maxItems": len(items)}
+    if origin in (list, tuple):
+        return {"type": "array", "items": schema(inner[0])}
+    if origin is dict:
+        return {"type": "object", "additionalProperties": schema(inner[1])}
+    names = {str: "string", float: "number", int: "integer", bool: "boolean", type(None): "null"}
+    return {"type": names[kind]} if kind in names else {}
 
 
 def write_whole(path: Path, value: Any) -> None:

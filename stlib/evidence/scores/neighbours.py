@@ -44,6 +44,8 @@ def neighbour_accuracy(vectors: ArrayLike, labels: ArrayLike, k: int = 5, metric
     Random vectors give the share of the label among the others. ValueError: fewer than two labels, or k + 2 rows.
     """
     codes = label_codes(labels)
+    if k < 1:
+        raise ValueError(f"k: expected at least 1, got {k}")
     nearest = neighbours(vectors, k + 1, metric)  # one more, to move up where a neighbour is deleted
     same = codes[nearest] == codes[:, None]
     hits = same[:, :k].sum(axis=1)

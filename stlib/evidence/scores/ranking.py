@@ -25,6 +25,8 @@ def ranking(queries: ArrayLike, passages: ArrayLike, relevant: Sequence[Collecti
         relevant: for each query the numbers of its relevant passages, at least one.
     """
     queries, passages = as_matrix("queries", queries), as_matrix("passages", passages)
+    if len(queries) != len(relevant):
+        raise ValueError(f"relevant: expected one set for each of {len(queries)} queries, got {len(relevant)}")
     return ranking_of(lambda rows: queries[rows] @ passages.T, relevant, k, pool=len(passages))
 
 
