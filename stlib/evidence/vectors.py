@@ -104,20 +104,12 @@ def _key(encoder: SentenceEncoder, texts: Sequence[str], what: list[Any]) -> str
     return digest.hexdigest()
 
 
-_known: dict[int, tuple[Any, str]] = {}
-
-
 def weights_key(encoder: SentenceEncoder) -> str:
-    """A hash of all parameters and of the tokenizer as they are now; computed anew when one was written to."""
-    model = encoder.model
-    state = [(name, weight.data_ptr(), weight._version) for name, weight in model.named_parameters()]
+    """A hash of all parameters and of the tokenizer as they are now, however they came to be so."""
     backend = getattr(encoder.tokenizer, "backend_tokenizer", None)
     tokenizer = backend.to_str() if backend is not None else repr(sorted(encoder.tokenizer.get_vocab().items()))
-    state.append(("tokenizer", hash(tokenizer), 0))
-    if _known.get(id(model), (None, ""))[0] != state:
-        digest = hashlib.sha256(tokenizer.encode())
-        for _, weight in model.named_parameters():
-            plain = weight.detach().cpu().contiguous()
-            digest.update(plain.view(torch.uint8).numpy().tobytes() if plain.numel() else b"")
-        _known[id(model)] = (state, digest.hexdigest())
-    return _known[id(model)][1]
+    digest = hashlib.sha256(tokenizer.encode())
+    for name, weight in encoder.model.named_parameters():
+        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
+        digest.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

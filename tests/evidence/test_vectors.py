@@ -1,0 +1,101 @@
+"""Vectors of the same weights, recipe and texts are computed once; anything else is computed anew."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from stlib import POOLING_MODES, SentenceEncoder, pool
+from stlib.evidence import vectors
+from stlib.evidence.vectors import encoded, pooled
+
+TEXTS = ["A dog barks.", "Stocks fell sharply in early trading.", "", "A hound is barking at the postman."]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("STLIB_CACHE", str(tmp_path))
+    return tmp_path / "vectors"
+
+
+@pytest.fixture
+def own(encoder: SentenceEncoder) -> SentenceEncoder:
+    """One whose weights a test may change."""
+    return SentenceEncoder(copy.deepcopy(encoder.model), truncation="ignore")
+
+
+def counted(encoder: SentenceEncoder, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    calls: list[Any] = []
+    plain = encoder.encode
+    monkeypatch.setattr(encoder, "encode", lambda *args, **more: (calls.append(args), plain(*args, **more))[1])
+    return calls
+
+
+def test_texts_are_encoded_once(own: SentenceEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = counted(own, monkeypatch)
+    first, again = encoded(own, TEXTS), encoded(own, TEXTS)
+    np.testing.assert_array_equal(first, again)
+    assert len(calls) == 1
+
+
+CHANGES: dict[str, Callable[[SentenceEncoder], Any]] = {
+    "a weight": lambda e: next(e.model.parameters()).data.mul_(1.0).add_(1e-3),
+    "the pooling": lambda e: setattr(e.model, "pooling", ("cls",)),
+    "normalising": lambda e: setattr(e.model, "normalize", False),
+    "the limit": lambda e: setattr(e, "max_length", 5),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_of_the_model_is_seen(change: str, own: SentenceEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded(own, TEXTS)
+    with torch.no_grad():
+        CHANGES[change](own)
+    calls = counted(own, monkeypatch)
+    np.testing.assert_array_equal(encoded(own, TEXTS), own.encode(TEXTS))
+    assert len(calls) == 2
+
+
+def test_other_texts_and_prompts_are_other_vectors(own: SentenceEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = counted(own, monkeypatch)
+    for texts, options in ((TEXTS, {}), (TEXTS[::-1], {}), (TEXTS, {"prompt": "query: "})):
+        encoded(own, texts, **options)
+    assert len(calls) == 3
+
+
+def test_a_damaged_file_is_computed_again(own: SentenceEncoder, cache: Path) -> None:
+    expected = encoded(own, TEXTS)
+    (file,) = cache.glob("*.npz")
+    file.write_bytes(file.read_bytes()[:100])
+    np.testing.assert_array_equal(encoded(own, TEXTS), expected)
+
+
+def test_a_cache_that_cannot_be_written_stops_nothing(
+    own: SentenceEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("STLIB_CACHE", str(tmp_path / "file"))
+    assert encoded(own, TEXTS).shape == (4, 384)
+
+
+def test_the_oldest_go_when_the_cache_is_full(
+    own: SentenceEncoder, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectors, "MOST_BYTES", 20_000)
+    for number in range(6):
+        encoded(own, [f"text {number} {part}" for part in range(4)])
+    assert 1 <= len(list(cache.glob("*.npz"))) <= 3
+
+
+def test_all_modes_come_from_one_pass_and_equal_pool(own: SentenceEncoder) -> None:
+    found = pooled(own, TEXTS)
+    for row, states in enumerate(own.token_embeddings(TEXTS)):
+        for mode in POOLING_MODES:
+            alone = pool(torch.from_numpy(states)[None], None, mode)[0].numpy()
+            np.testing.assert_allclose(found[mode][row], alone, atol=1e-5)
