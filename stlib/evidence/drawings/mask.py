@@ -1,0 +1,49 @@
+"""Lesson 02: a batch as a grid, and what a mean counts with and without the mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stlib.evidence.drawings.canvas import BLUE, PALE_BLUE, RED, SMALL, Drawing, width_of
+
+LEFT, RIGHT, CELL, TOP = 12, 478, 28, 44
+WITH, WITHOUT, COSINE = 528, 630, 722
+
+
+def mask_grid(tokens: Sequence[Sequence[str]], cosines: Sequence[float] | None = None) -> Drawing:
+    """The batch that a few sentences make, padding hatched, and over what the mean is taken.
+
+    Args:
+        tokens: of each sentence, without padding.
+        cosines: between each sentence's mean with the mask and without it, where they were measured.
+    """
+    longest = max(map(len, tokens))
+    step = (RIGHT - LEFT) / longest
+    empty = sum(longest - len(words) for words in tokens)
+    drawing = Drawing("The mask", TOP + len(tokens) * (CELL + 6) + 8)
+    drawing.code(LEFT, 22, f"[{len(tokens)}, {longest}]", SMALL, anchor="start")
+    share = f"{empty} of {len(tokens) * longest} places are padding"
+    drawing.text(
+        LEFT + width_of(f"[{len(tokens)}, {longest}]", SMALL, family="monospace") + 12, 22, share, SMALL, anchor="start"
+    )
+    heads = [(WITH, "mean with", "the mask", BLUE), (WITHOUT, "mean", "without it", RED)]
+    for x, above, below, colour in [*heads, (COSINE, "their", "cosine", "#1F2328")][: 3 if cosines is not None else 2]:
+        drawing.text(x, 14, above, SMALL, fill=colour, weight="bold")
+        drawing.text(x, 29, below, SMALL, fill=colour, weight="bold")
+    for row, words in enumerate(tokens):
+        y, missing = TOP + row * (CELL + 6), longest - len(words)
+        for at, word in enumerate(words):
+            drawing.cell(LEFT + at * step, y, step, CELL, word, PALE_BLUE)
+        if missing:
+            drawing.void(LEFT + len(words) * step, y, missing * step, CELL, "padding")
+        drawing.text(WITH, y + CELL / 2, f"{len(words)} states", SMALL)
+        drawing.text(
+            WITHOUT, y + CELL / 2, f"{len(words)} + {missing} padding" if missing else f"{len(words)} states", SMALL
+        )
+        if cosines is not None:
+            drawing.text(COSINE, y + CELL / 2, f"{cosines[row]:.2f}", SMALL, weight="bold" if missing else "normal")
+    drawing.alt = (
+        f"{len(tokens)} sentences in a grid of {longest} places each; {share}. With the mask, the mean is taken over "
+        "each sentence's own tokens; without it, padding counts as well."
+    )
+    return drawing
