@@ -7,7 +7,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import UnionType
@@ -138,12 +138,14 @@ def measurement(name: str) -> dict[str, Any]:
 
 
 def recorded(run: str, lesson: str) -> Record:
-    """The evidence of `lesson` from an earlier `run`, such as "minilm" or "mpnet"; FileNotFoundError if none."""
-    path = results() / "evidence" / run / f"{lesson}.json"
-    if not path.is_file():
-        runs = ", ".join(sorted(path.parent.name for path in results().glob(f"evidence/*/{lesson}.json")))
+    """The evidence of `lesson` and its lab from an earlier `run`, such as "minilm"; FileNotFoundError if none."""
+    folder = results() / "evidence" / run
+    files = [path for path in (folder / f"{lesson}.json", folder / f"{lesson}.lab.json") if path.is_file()]
+    if not files:
+        runs = ", ".join(sorted({path.parent.name for path in results().glob(f"evidence/*/{lesson}*.json")}))
         raise FileNotFoundError(f"no evidence of {lesson!r} in run {run!r}; runs that have it: {runs or 'none'}")
-    return Record.read(path)
+    found = [Record.read(path) for path in files]
+    return replace(found[0], claims=[claim for record in found for claim in record.claims])
 
 
 def runs_of(claim_id: str) -> dict[str, Claim]:

@@ -52,14 +52,14 @@ class Study:
         return corpora.load_pairs(self.sources["pairs"], limit=LIMITS["pairs"], seed=self.seed)
 
     def keep(self, claim: Claim) -> Claim:
-        """With an evidence folder, the records of the claim's lesson are written at once."""
+        """With an evidence folder it is written at once, to `LESSON.json`, what a lab tried to `LESSON.lab.json`."""
         self.claims[claim.id] = claim
         if self.evidence:
-            lesson = claim.definition.lesson
-            self.record(lesson).write(Path(self.evidence) / f"{lesson}.json")
+            lesson, lab = claim.definition.lesson, claim.definition.lab
+            self.record(lesson, lab).write(Path(self.evidence) / f"{lesson}{'.lab' * lab}.json")
         return claim
 
-    def record(self, lesson: str) -> Record:
+    def record(self, lesson: str, lab: bool = False) -> Record:
         source = str(self.model)
         folder = self.encoder.model.folder
         known = folder is not None and folder.parent.name == "snapshots"  # the hub's cache: one folder a commit
@@ -73,7 +73,7 @@ class Study:
             },
             data={kind: _about(vars(self)[kind].attrs) for kind in used},
             seed=self.seed,
-            claims=[claim for claim in self.claims.values() if claim.definition.lesson == lesson],
+            claims=[c for c in self.claims.values() if (c.definition.lesson, c.definition.lab) == (lesson, lab)],
             versions=versions(),
             machine=machine(),
             date=now(),

@@ -34,6 +34,14 @@ def test_verdicts_are_written_at_once_as_records_of_their_lesson(tmp_path: Path,
     assert (tmp_path / "evidence" / "06_clusters.json").is_file()
 
 
+def test_what_a_lab_tries_is_written_beside_what_the_lesson_tried(tmp_path: Path) -> None:
+    load(evidence=str(tmp_path))
+    decide("close-to-the-peak", GAIN)
+    decide("int8-keeps-quality", GAIN)
+    assert [c.id for c in Record.read(tmp_path / "07_speed.json").claims] == ["close-to-the-peak"]
+    assert [c.id for c in Record.read(tmp_path / "07_speed.lab.json").claims] == ["int8-keeps-quality"]
+
+
 def test_a_record_fits_its_schema_and_tells_nothing_of_its_machine(tmp_path: Path, mine: str) -> None:
     study = load(sentences=mine, evidence=str(tmp_path / "evidence"))
     assert study.sentences is not None
