@@ -251,8 +251,8 @@ class Drawing:
 
     def box(self, x: float, y: float, width: float, height: float, text: str = "", **look: Any) -> None:
         """A thing: a rounded box with lines of text in its middle, the first of them bold where there are several."""
-        look = {"fill": WHITE, "stroke": INK, "radius": CORNER, "line": LINE} | look
-        self.shapes.append(Rectangle(x, y, width, height, **look))
+        frame: dict[str, Any] = {"fill": WHITE, "stroke": INK, "radius": CORNER, "line": LINE}
+        self.shapes.append(Rectangle(x, y, width, height, **frame | look))
         lines = text.split("\n") if text else []
         for number, line in enumerate(lines):
             middle = y + height / 2 + (number - (len(lines) - 1) / 2) * 1.3 * NORMAL

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stlib.evidence.drawings.canvas import GREY, ORANGE, SMALL, WHITE, Drawing, fit, on, shade, width_of
+from stlib.evidence.drawings.canvas import GREY, INK, SMALL, WHITE, Drawing, fit, on, shade, width_of
 
 ROW, END = 30, 748
 
@@ -43,13 +43,12 @@ def token_by_token(tokens_a: Sequence[str], tokens_b: Sequence[str], matrix: Arr
             place = (left + step * column, top + ROW * row, step, ROW)
             drawing.cell(*place, number, shade(value), on(value), stroke=WHITE)
     for row, column in enumerate(matrix.argmax(axis=1).tolist()):
-        place = (left + step * column + 1.5, top + ROW * row + 1.5, step - 3, ROW - 3)
-        drawing.cell(*place, fill="none", stroke=ORANGE, line=2.5)
-    for step in range(6):
-        drawing.cell(left + 24 * step, end + 16, 24, 16, fill=shade(step / 5))
+        _frame(drawing, left + step * column, top + ROW * row, step, ROW)
+    for fifth in range(6):
+        drawing.cell(left + 24 * fifth, end + 16, 24, 16, fill=shade(fifth / 5))
     drawing.text(left - 6, end + 24, "0", SMALL, anchor="end")
     drawing.text(left + 150, end + 24, "1  cosine of two token states", SMALL, anchor="start", fill=GREY)
-    drawing.cell(left + 370, end + 16, 24, 16, fill="none", stroke=ORANGE, line=2.5)
+    _frame(drawing, left + 370, end + 14, 26, 20)
     drawing.text(left + 402, end + 24, "best of its row", SMALL, anchor="start", fill=GREY)
     row, column = divmod(int(matrix.argmax()), len(columns))
     drawing.alt = (
@@ -57,6 +56,12 @@ def token_by_token(tokens_a: Sequence[str], tokens_b: Sequence[str], matrix: Arr
         f"{tokens_a[row]} and {tokens_b[column]}, at {matrix[row, column]:.2f}."
     )
     return drawing
+
+
+def _frame(drawing: Drawing, x: float, y: float, width: float, height: float) -> None:
+    """Dark upon white, so that it shows on any shade."""
+    for colour, line in ((WHITE, 5), (INK, 2)):
+        drawing.cell(x + 2.5, y + 2.5, width - 5, height - 5, fill="none", stroke=colour, line=line)
 
 
 def _short(value: float) -> str:
