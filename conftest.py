@@ -11,4 +11,4 @@ collect_ignore_glob = [".venv/*", "build/*"]
 
 def pytest_collectstart(collector):
     if hasattr(collector, "skip_compare"):  # a notebook
-        collector.skip_compare += ("text/html", "text/markdown", "image/png")
+        collector.skip_compare += ("text/html", "text/markdown", "image/png", "image/svg+xml")
