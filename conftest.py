@@ -7,8 +7,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers and the kernels that they start share the processor: two threads each would wait for one another.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 collect_ignore_glob = [".venv/*", "build/*"]
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def pytest_collectstart(collector):
     if hasattr(collector, "skip_compare"):  # a notebook
-        collector.skip_compare += ("text/html", "text/markdown", "image/png", "image/svg+xml")
+        collector.skip_compare += ("text/html", "text/markdown", "image/png", "image/svg+xml", WIDGET)

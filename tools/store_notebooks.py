@@ -1,6 +1,6 @@
 """Execute notebooks from top to bottom and store them with their outputs, without the traces of a run.
 
-python tools/store_notebooks.py [notebooks/02_pooling.ipynb ...]     (default: all, solutions too)
+python tools/store_notebooks.py [notebooks/02_pool_the_tokens.ipynb ...]     (default: all, with labs and solutions)
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ import nbformat
 import papermill
 
 ROOT = Path(__file__).resolve().parent.parent
+WIDGET = "application/vnd.jupyter.widget-view+json"
 KEPT_METADATA = ("kernelspec", "language_info", "title")
 
 
 def clean(notebook: nbformat.NotebookNode) -> None:
-    """Leave only what a reader needs: no times, no papermill record, no widget state, stable cell ids."""
+    """Leave only what a reader needs: no times, no papermill record, stable cell ids.
+
+    A widget lives as long as its kernel, so it is not stored: the figure behind it is.
+    """
     notebook.metadata = {key: value for key, value in notebook.metadata.items() if key in KEPT_METADATA}
     notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook.metadata["language_info"] = {"name": "python"}
@@ -28,6 +32,7 @@ def clean(notebook: nbformat.NotebookNode) -> None:
         cell.metadata = {"tags": tags} if tags else {}
         cell["id"] = f"cell-{number:02d}"
         for output in cell.get("outputs", []):
+            output.get("data", {}).pop(WIDGET, None)
             text = str(output.get("text", "")) + str(output.get("data", {}).get("text/html", ""))
             noise = output.output_type == "error" or output.get("name") == "stderr"
             if noise or re.search(r"/(home|root|tmp|work|Users)/", text):
@@ -50,7 +55,7 @@ def store(path: Path) -> float:
 
 def main(arguments: list[str]) -> None:
     folder = ROOT / "notebooks"
-    everything = [*sorted(folder.glob("0*.ipynb")), *sorted(folder.glob("solutions/*.ipynb"))]
+    everything = [path for kind in ("", "labs/", "solutions/") for path in sorted(folder.glob(f"{kind}0*.ipynb"))]
     paths = [Path(argument) for argument in arguments] or everything
     for path in paths:
         print(f"{path.name}: {store(path.resolve()):.0f} s", flush=True)
