@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def cache_folder() -> Path:
 
 def encoded(encoder: SentenceEncoder, texts: Sequence[str], **options: Any) -> Floats:
     """`encoder.encode(texts, **options)` [n, D], from the cache where it was computed before."""
-    return _kept(encoder, texts, ["encode", options], lambda: {"v": encoder.encode(list(texts), **options)})["v"]
+    return kept(encoder, texts, ["encode", options], lambda: {"v": encoder.encode(list(texts), **options)})["v"]
 
 
 def pooled(encoder: SentenceEncoder, texts: Sequence[str], modes: Sequence[str] = POOLING_MODES) -> dict[str, Floats]:
@@ -50,10 +50,19 @@ def pooled(encoder: SentenceEncoder, texts: Sequence[str], modes: Sequence[str] 
             parts.append(torch.stack([pool(states, mask, mode) for mode in modes]))
         return dict(zip(modes, torch.cat(parts, dim=1).numpy(), strict=True))
 
-    return _kept(encoder, texts, ["pooled", *modes], compute)
+    return kept(encoder, texts, ["pooled", *modes], compute)
 
 
-def _kept(encoder: SentenceEncoder, texts: Sequence[str], what: list[Any], compute: Any) -> dict[str, Floats]:
+def unit(vectors: Floats) -> Floats:
+    """Each row at unit length, [n, D]; a row of zeros stays."""
+    scaled: Floats = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return scaled
+
+
+def kept(
+    encoder: SentenceEncoder, texts: Sequence[str], what: list[Any], compute: Callable[[], dict[str, Floats]]
+) -> dict[str, Floats]:
+    """`compute()`, arrays by name, from the cache where the same `what` of the same model and texts was computed."""
     path = cache_folder() / "vectors" / f"{_key(encoder, texts, what)}.npz"
     try:
         with np.load(path, allow_pickle=False) as arrays:
