@@ -74,7 +74,7 @@ def kept(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.{os.getpid()}.npz")
-        np.savez(beside, **found)
+        np.savez(beside, **found)  # type: ignore[arg-type]
         beside.replace(path)
         _prune(path.parent)
     except OSError:  # a cache that cannot be written is no reason to stop
@@ -120,5 +120,5 @@ def weights_key(encoder: SentenceEncoder) -> str:
     digest = hashlib.sha256(tokenizer.encode())
     for name, weight in encoder.model.named_parameters():
         digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
-        digest.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        digest.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
