@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stlib.evidence.drawings.canvas import BLUE, GREY, LARGE, ORANGE, RED, SMALL, WHITE, Drawing, fit
+from stlib.evidence.drawings.canvas import BLUE, GREY, LARGE, ORANGE, RED_INK, SMALL, WHITE, Drawing, fit
 
 CELL, TOP, BESIDE = 28, 104, 76
 
@@ -48,6 +48,6 @@ def _grid(drawing: Drawing, left: float, tokens: Sequence[str], name: str, note:
     beside, middle = x + CELL * count + 10, TOP + CELL / 2
     drawing.note(beside, middle + CELL * (count - 1), "reads all")
     if causal:
-        drawing.note(beside, middle - 8, "reads only\nitself", fill=RED, weight="bold")
+        drawing.note(beside, middle - 8, "reads only\nitself", fill=RED_INK, weight="bold")
     else:
         drawing.note(beside, middle, "reads all")

@@ -29,6 +29,7 @@ WIDTH = 760
 SMALL, NORMAL, LARGE = 12, 13, 15
 # Of Okabe and Ito's colours (2008) three that also differ in grey: dark, light, and between them for what goes wrong.
 BLUE, ORANGE, RED = "#0072B2", "#E69F00", "#D55E00"
+RED_INK = "#A84A00"  # the last for letters, which are thin
 INK, GREY, RULE, PALE, WHITE = "#1F2328", "#57606A", "#8C959F", "#EEF0F2", "#FFFFFF"
 PALE_BLUE, PALE_ORANGE = "#D9EAF5", "#FBECCB"
 CORNER, THIN, LINE, DASH = 5.0, 1.0, 1.6, (5.0, 3.0)

@@ -12,6 +12,7 @@ from stlib.evidence.drawings.canvas import (
     PALE_BLUE,
     PALE_ORANGE,
     RED,
+    RED_INK,
     SMALL,
     WHITE,
     Drawing,
@@ -56,7 +57,7 @@ def two_heads(width: int = 384, classes: int = 8, weight: float | None = None) -
     drawing.text(690, MIDDLE, "+", weight="bold")
     drawing.text(710, MIDDLE, "loss", anchor="start", weight="bold")
     drawing.arrow((738, MIDDLE + 14), (738, 248), (233, 248), (233, MIDDLE + 52), stroke=RED, dash=DASH)
-    drawing.text(486, 268, "the gradients of both losses meet in the shared weights", SMALL, fill=RED)
+    drawing.text(486, 268, "the gradients of both losses meet in the shared weights", SMALL, fill=RED_INK)
     drawing.alt = (
         "Pairs and labelled texts go through one backbone and one pooling; a similarity head and a classification head "
         f"of {classes} classes each give a loss; their sum, the second weighted by {factor}, trains the shared weights."

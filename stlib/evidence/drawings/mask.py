@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stlib.evidence.drawings.canvas import BLUE, PALE_BLUE, RED, SMALL, Drawing, width_of
+from stlib.evidence.drawings.canvas import BLUE, PALE_BLUE, RED_INK, SMALL, Drawing, width_of
 
 LEFT, RIGHT, CELL, TOP = 12, 478, 28, 44
 WITH, WITHOUT, COSINE = 528, 630, 722
@@ -26,7 +26,7 @@ def mask_grid(tokens: Sequence[Sequence[str]], cosines: Sequence[float] | None =
     drawing.text(
         LEFT + width_of(f"[{len(tokens)}, {longest}]", SMALL, family="monospace") + 12, 22, share, SMALL, anchor="start"
     )
-    heads = [(WITH, "mean with", "the mask", BLUE), (WITHOUT, "mean", "without it", RED)]
+    heads = [(WITH, "mean with", "the mask", BLUE), (WITHOUT, "mean", "without it", RED_INK)]
     for x, above, below, colour in [*heads, (COSINE, "their", "cosine", "#1F2328")][: 3 if cosines is not None else 2]:
         drawing.text(x, 14, above, SMALL, fill=colour, weight="bold")
         drawing.text(x, 29, below, SMALL, fill=colour, weight="bold")

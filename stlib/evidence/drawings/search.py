@@ -17,6 +17,7 @@ from stlib.evidence.drawings.canvas import (
     PALE,
     PALE_BLUE,
     RED,
+    RED_INK,
     SMALL,
     WHITE,
     Drawing,
@@ -67,7 +68,7 @@ def search_pipeline(
         drawing.text(PLACE, y, str(place) if shown else "not shown", SMALL, anchor="end", fill=ink)
     at = COSINE + BAR * threshold / most_cosine
     drawing.line((at, TABLE + 20), (at, end - 10), stroke=RED, dash=DASH)
-    drawing.text(at, end - 2, f"threshold {threshold:.2f}", SMALL, fill=RED)
+    drawing.text(at, end - 2, f"threshold {threshold:.2f}", SMALL, fill=RED_INK)
     found = int((cosine[best] >= threshold).sum())
     drawing.alt = (
         f"Documents are cut into {len(passages)} chunks and encoded once; a query is encoded, ranked by cosine and by "
