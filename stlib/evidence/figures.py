@@ -376,7 +376,7 @@ def _separate(ax: Axes, texts: Sequence[Text], lift: bool) -> None:
     for _ in range(50):
         for one, other in combinations(range(len(texts)), 2):
             below, above = sorted((one, other), key=lambda text: (lows[text], text))
-            overlap = lows[below] + boxes[below].height + 1 - lows[above]
+            overlap = lows[below] + boxes[below].height + 3 - lows[above]
             if boxes[one].x0 < boxes[other].x1 and boxes[other].x0 < boxes[one].x1 and overlap > 0:
                 lows[above] += overlap if lift else overlap / 2
                 lows[below] -= 0 if lift else overlap / 2
