@@ -3,7 +3,8 @@
 from stlib.startup import collection_paused
 
 with collection_paused():
-    from stlib.encoder import SentenceEncoder, SentenceTransformer
+    from stlib.encoder import SentenceEncoder
+    from stlib.model import SentenceTransformer
     from stlib.pooling import POOLING_MODES, pool
     from stlib.projection import Projection
 

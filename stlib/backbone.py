@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stlib.files import first_line, read_json
+from stlib.files import first_line, read_json, warn
 
 ATTENTION = ("auto", "bidirectional", "causal")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -74,6 +73,13 @@ class Backbone(nn.Module):
         states = self._run(ids, keep.gather(1, order).long())
         back = order.argsort(dim=1).unsqueeze(-1).expand_as(states)
         return states.gather(1, back)
+
+    def save(self, folder: Path) -> None:
+        """Write config and weights. The saved model needs no code of its own, and must not ask others to run any."""
+        if hasattr(self.config, "auto_map"):
+            del self.config.auto_map
+        with quiet():
+            self.model.save_pretrained(folder, safe_serialization=True)
 
     def _run(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
         inputs: dict[str, Any] = {"input_ids": input_ids, "attention_mask": attention_mask}
@@ -243,7 +249,7 @@ def _judge(model: Any, report: dict[str, Any], folder: Path) -> None:
     spare = sorted(key for key in report["unexpected_keys"] if not belongs(key) and not key.endswith("position_ids"))
     if spare:
         names = ", ".join(spare[:5]) + (" …" if len(spare) > 5 else "")
-        warnings.warn(f"{folder.name}: weights that the encoder does not use were left out: {names}", stacklevel=6)
+        warn(f"{folder.name}: weights that the encoder does not use were left out: {names}")
 
 
 def _not_finite(model: nn.Module) -> list[str]:

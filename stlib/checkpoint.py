@@ -6,8 +6,6 @@ Both generations are read: `sentence_transformers.models.*` (up to 5) and `sente
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import dataclasses
 import hashlib
 import importlib.util
@@ -15,15 +13,13 @@ import itertools
 import os
 import re
 import shutil
-import tempfile
-import warnings
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import torch
 
-from stlib.files import first_line, read_json, write_json
+from stlib.files import first_line, read_json, replace_folder, write_json
 from stlib.pooling import POOLING_MODES, pooling_modes
 from stlib.projection import ACTIVATIONS, Projection, positive_integer
 
@@ -389,11 +385,10 @@ def _write_projection(place: Path, projection: Projection) -> None:
     save_file(weights, place / "model.safetensors")
 
 
-def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a new folder and put it in place of `folder` by renaming: whole or not at all.
+def replace_model(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Let `fill` write a model and put it in place of the one in `folder`: whole or not at all.
 
-    Files in an older checkpoint at the same place that are no part of a checkpoint (a README, a licence) are kept.
-    A link stays a link: what it points to is replaced.
+    What is no part of a checkpoint (a README, a licence) is kept. A link stays a link: what it points to is replaced.
 
     Raises:
         ValueError: `folder` is there and is something else than a checkpoint.
@@ -402,40 +397,11 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
     is_model = any((folder / name).is_file() for name in ("config.json", "modules.json"))
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not is_model)):
         raise ValueError(f"folder={str(folder)!r} is there and holds something else than a model: give another name")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as workshop:
-        fresh, old = Path(workshop) / "fresh", Path(workshop) / "old"
-        fresh.mkdir()
-        write(fresh)
-        if folder.exists():
-            for item in folder.iterdir():
-                if not _WRITTEN.fullmatch(item.name):
-                    (shutil.copytree if item.is_dir() else shutil.copy2)(item, fresh / item.name)
-            if _exchanged(fresh, folder):
-                return
-            folder.rename(old)
-        try:
-            fresh.rename(folder)
-        except OSError:
-            with contextlib.suppress(OSError):
-                old.rename(folder)
-            raise
 
+    def fill_and_keep(fresh: Path) -> None:
+        fill(fresh)
+        for item in folder.iterdir() if folder.exists() else ():
+            if not _WRITTEN.fullmatch(item.name):
+                (shutil.copytree if item.is_dir() else shutil.copy2)(item, fresh / item.name)
 
-def _exchanged(one: Path, other: Path) -> bool:
-    """Swap two folders in one step, so that a kill leaves either; false where the system has no such call."""
-    try:
-        rename = ctypes.CDLL(None, use_errno=True).renameat2
-    except (AttributeError, OSError, TypeError):
-        return False
-    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of Linux
-    return bool(rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
-
-
-def untrained(width: int, output_dim: int) -> Projection:
-    """A fresh projection for a folder that has no heads at all, with a warning."""
-    message = (
-        f"output_dim={output_dim}: the checkpoint has no projection; this one of {width} to {output_dim} is untrained"
-    )
-    warnings.warn(message, stacklevel=4)
-    return Projection(width, output_dim)
+    replace_folder(folder, fill_and_keep)

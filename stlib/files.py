@@ -1,8 +1,16 @@
-"""JSON files, and errors in one line."""
+"""Files that are whole or not there, and messages of one line: what every part of the package may use."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
+import os
+import secrets
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +33,74 @@ def read_json(file: Path, kind: type = dict) -> Any:
 
 
 def write_json(file: Path, value: Any) -> None:
-    """Two spaces a level, letters as they are."""
-    file.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    """Two spaces a level, letters as they are; whole or not at all."""
+    with in_place_of(file) as fresh:
+        fresh.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def in_place_of(file: Path) -> Iterator[Path]:
+    """A path beside `file` to write to. Renamed to `file` at the end of the block, so that nobody sees half a file.
+
+    It has the suffix of `file`, since some writers go by that or add it. An error in the block leaves `file` as it was
+    and nothing beside it.
+    """
+    fresh = file.with_name(f".{secrets.token_hex(4)}.{file.name}")
+    try:
+        yield fresh
+        fresh.replace(file)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Let `fill` fill a new folder and put it in place of `folder`, which need not be there, by renaming.
+
+    An error in `fill` leaves `folder` as it was and nothing beside it.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as workshop:
+        fresh, old = Path(workshop) / "fresh", Path(workshop) / "old"
+        fresh.mkdir()
+        fill(fresh)
+        if folder.exists():
+            if _exchanged(fresh, folder):
+                return
+            folder.rename(old)
+        try:
+            fresh.rename(folder)
+        except OSError:
+            with contextlib.suppress(OSError):
+                old.rename(folder)
+            raise
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Swap two folders in one step; false where the system has no such call.
+
+    Python has none either, hence the detour. With two renames instead, a kill between them leaves no folder at all
+    under its name: `test_a_kill_while_folders_change_places_leaves_a_whole_one` shows it.
+    """
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of Linux
+    return bool(rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
 
 
 def first_line(error: Exception) -> str:
     """What an error says, for a message of one line; its kind where it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def warn(message: str) -> None:
+    """Warn, and point at the line outside this package that led here: the reader's own, not one of ours.
+
+    A number for `stacklevel` would be wrong for every other way in (`encode`, `similarity`, a pipeline), and
+    `skip_file_prefixes` exists from Python 3.12 on.
+    """
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("stlib."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from stlib.backbone import Backbone
-from stlib.encoder import SentenceEncoder, SentenceTransformer
+from stlib.encoder import SentenceEncoder
+from stlib.model import SentenceTransformer
 from stlib.projection import Projection
 
 

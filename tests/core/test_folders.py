@@ -15,7 +15,7 @@ import pytest
 import torch
 from checkpoints import FAMILIES, HIDDEN, PROMPTS, TEXTS, Dense, edit_json, read_json
 
-from stlib import POOLING_MODES, Projection, SentenceEncoder, SentenceTransformer, checkpoint
+from stlib import POOLING_MODES, Projection, SentenceEncoder, SentenceTransformer, files
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not use were left out")  # heads of pre-training
 SAME = 1e-6
@@ -42,7 +42,7 @@ def st_model(path: Path) -> Any:
     return sentence_transformers.SentenceTransformer(str(path), device="cpu", local_files_only=True)
 
 
-def files(folder: Path) -> dict[str, bytes]:
+def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -302,7 +302,9 @@ def test_a_saved_stella_states_its_direction_and_carries_no_code(stella: Path, t
     config = read_json(tmp_path / "saved" / "config.json")
     assert config["is_causal"] is False
     assert not list((tmp_path / "saved").rglob("*.py"))
-    assert not any(b"auto_map" in content for name, content in files(tmp_path / "saved").items() if name[-4:] == "json")
+    assert not any(
+        b"auto_map" in content for name, content in contents(tmp_path / "saved").items() if name[-4:] == "json"
+    )
     assert_round_trip(encoder, tmp_path / "saved")
     assert st_model(tmp_path / "saved").prompts["s2p_query"] == PROMPTS["s2p_query"]
 
@@ -326,7 +328,7 @@ def test_saving_over_a_folder_leaves_nothing_of_the_old_model(plain: Folder, tmp
     encoder.model.save_pretrained(tmp_path / "saved")
     assert_round_trip(encoder, tmp_path / "saved")
     encoder.model.save_pretrained(tmp_path / "fresh")
-    assert files(tmp_path / "saved").keys() == files(tmp_path / "fresh").keys()
+    assert contents(tmp_path / "saved").keys() == contents(tmp_path / "fresh").keys()
 
 
 def test_saving_over_a_folder_keeps_what_is_no_part_of_a_checkpoint(plain: Folder, tmp_path: Path) -> None:
@@ -355,13 +357,13 @@ def test_a_folder_is_exchanged_in_one_step_where_the_system_can(tmp_path: Path) 
     for place in (one, other):
         place.mkdir()
         (place / place.name).touch()
-    if not checkpoint._exchanged(one, other):
+    if not files._exchanged(one, other):
         pytest.skip("this system or file system cannot exchange two folders")
     assert (one / "other").exists() and (other / "one").exists()
 
 
 def test_saving_works_without_the_exchange(plain: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "_exchanged", lambda *_: False)
+    monkeypatch.setattr(files, "_exchanged", lambda *_: False)
     for family in ("mpnet", "minilm"):
         encoder = SentenceEncoder(plain(family))
         encoder.model.save_pretrained(tmp_path / "saved")
@@ -438,13 +440,13 @@ def test_writing_that_fails_half_way_leaves_the_last_good_folder_and_nothing_els
     path = checkpoints.wrap(plain("minilm"), tmp_path / "model", dense=[Dense(HIDDEN, 12)])
     good = SentenceTransformer.from_pretrained(plain("distilbert"))
     good.save_pretrained(tmp_path / "out" / "saved")
-    before = files(tmp_path / "out")
+    before = contents(tmp_path / "out")
     model = SentenceTransformer.from_pretrained(path)
     break_writing(monkeypatch, after)
     for name in ("saved", "new"):
         with pytest.raises(OSError, match="No space left"):
             model.save_pretrained(tmp_path / "out" / name)
-    assert files(tmp_path / "out") == before
+    assert contents(tmp_path / "out") == before
     assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["saved"]
 
 

@@ -1,0 +1,209 @@
+"""`SentenceTransformer`: token ids in, one vector a text out."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stlib import checkpoint
+from stlib.backbone import ATTENTION, DTYPES, Backbone, load_backbone
+from stlib.files import read_json, warn
+from stlib.pooling import Pooling, pool, pooling_modes
+from stlib.projection import Projection, positive_integer
+from stlib.startup import collection_paused
+from stlib.tokens import check_text, load_tokenizer, save_tokenizer
+
+
+class SentenceTransformer(nn.Module):
+    """Token ids in, one vector a text out: backbone, then pool, project and normalise, in that order.
+
+    The model is whole: it carries what saving and encoding need.
+
+    Attributes:
+        backbone: token ids [B, T] -> token states [B, T, H].
+        pooling: tuple of modes, concatenated.
+        projection: `nn.Sequential` of `Projection`, possibly empty.
+        normalize: scale each vector to unit length.
+        tokenizer, prompts, default_prompt_name, include_prompt, max_length: as `save_pretrained` writes them.
+        folder, source: where it was loaded from, and the name it was asked for by; `None` where built by hand.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        tokenizer: Any,
+        *,
+        pooling: Pooling = "mean",
+        projection: Sequence[Projection] = (),
+        normalize: bool = True,
+        max_length: int | None = None,
+        layout: checkpoint.Layout | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.tokenizer = tokenizer
+        self.pooling = pooling_modes(pooling)
+        self.projection = nn.Sequential(*projection)
+        self.normalize = normalize
+        self._layout = layout or checkpoint.Layout(transformer=Path())
+        self.prompts: dict[str, str] = dict(self._layout.prompts)
+        self.default_prompt_name = self._layout.default_prompt_name
+        self.include_prompt = self._layout.include_prompt
+        self.max_length = max_length or _default_limit(backbone, tokenizer)
+        self.folder: Path | None = None
+        self.source: str | None = None
+        width = backbone.width * len(self.pooling)
+        for part in self.projections:
+            if part.in_features != width:
+                raise ValueError(f"the projection takes {part.in_features} numbers, but {width} come in")
+            width = part.out_features
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | os.PathLike[str],
+        *,
+        pooling: Pooling | None = None,
+        output_dim: int | None = None,
+        normalize: bool = True,
+        attention: str = "auto",
+        dtype: str = "float32",
+        revision: str | None = None,
+    ) -> SentenceTransformer:
+        """Load a sentence-transformers folder or a plain Hugging Face one, in eval mode. No code in it is run.
+
+        Args:
+            name_or_path: a folder, or a name that is found in an installed package, the local hub cache or the hub.
+            pooling: a mode or a tuple of modes; `None` takes what the checkpoint declares, else mean.
+            output_dim: `None` takes what the checkpoint declares; a number takes its trained head of that size, or
+                builds an untrained projection, with a warning, where the checkpoint has no heads at all.
+            normalize: scale to unit length, whether or not the checkpoint has a Normalize module.
+            attention: "auto", "bidirectional" or "causal"; see `stlib.backbone.load_backbone`.
+            dtype: of the backbone: "float32" or "bfloat16". Pooling and projection are float32 in any case.
+            revision: of a model on the hub.
+
+        Raises:
+            ValueError: an argument outside what is allowed, or a folder that is damaged or not understood.
+            FileNotFoundError: no such model.
+        """
+        check_choice("attention", attention, ATTENTION)
+        check_choice("dtype", dtype, tuple(DTYPES))
+        modes = None if pooling is None else pooling_modes(pooling)
+        if output_dim is not None:
+            positive_integer("output_dim", output_dim)
+        with collection_paused():
+            folder = checkpoint.resolve(name_or_path, revision)
+            layout = checkpoint.read_layout(folder)
+            tokenizer = load_tokenizer(layout.transformer, lower_case=layout.lower_case)
+            backbone = load_backbone(
+                layout.transformer,
+                pad_id=tokenizer.pad_token_id,
+                attention=attention,
+                dtype=dtype,
+                declares_mean=layout.pooling == ("mean",),
+            )
+            modes = modes or layout.pooling or ("mean",)
+            parts = _choose_projection(layout, output_dim, backbone.width * len(modes), folder)
+            limit = min(filter(None, (layout.max_length, _default_limit(backbone, tokenizer))))
+            model = cls(
+                backbone, tokenizer, pooling=modes, projection=parts, normalize=normalize, max_length=limit,
+                layout=layout,
+            )  # fmt: skip
+        model.folder, model.source = folder, os.fspath(name_or_path)
+        return model.eval()
+
+    @property
+    def projections(self) -> list[Projection]:
+        """The linear maps after pooling, in order; often none."""
+        return [part for part in self.projection if isinstance(part, Projection)]
+
+    @property
+    def dimension(self) -> int:
+        """D, the length of a vector."""
+        return ([self.backbone.width * len(self.pooling)] + [part.out_features for part in self.projections])[-1]
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Token ids [B, T] and mask [B, T] -> vectors [B, D] in float32. Differentiable; padded on either side."""
+        return self.head(self.backbone(input_ids, attention_mask), attention_mask)
+
+    def head(self, token_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Pool, project, normalise: [B, T, H], [B, T] -> [B, D] in float32."""
+        vectors = pool(token_states.float(), attention_mask, self.pooling)  # float32 from here, whatever the backbone
+        vectors = self.projection(vectors)
+        return functional.normalize(vectors, dim=-1) if self.normalize else vectors
+
+    def prompt(self, prompt: str | None = None, prompt_name: str | None = None) -> str:
+        """What to put before each text: `prompt`, or the one of that name, or the model's default; often nothing."""
+        if prompt is not None and prompt_name is not None:
+            raise ValueError("give prompt or prompt_name, not both")
+        if prompt is not None:
+            check_text("prompt", prompt)
+            return prompt
+        name = prompt_name if prompt_name is not None else self.default_prompt_name
+        if name is None:
+            return ""
+        if name not in self.prompts:
+            raise ValueError(f"prompt_name={name!r} is not among the model's prompts: {list(self.prompts)}")
+        return self.prompts[name]
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write a folder that sentence-transformers and `from_pretrained` load to the same vectors.
+
+        It is written beside and renamed: what stood there before stays until the new one is whole. Weights are written
+        in the backbone's type: a bfloat16 model gives the same vectors again with `dtype="bfloat16"`.
+
+        Raises:
+            ValueError: the folder is there and holds something else than a model.
+        """
+        if self.backbone.config.is_encoder_decoder:
+            warn("sentence-transformers reads the decoder's states from this folder; stlib reads the encoder's")
+        layout = dataclasses.replace(
+            self._layout,
+            pooling=self.pooling,
+            normalize=self.normalize,
+            max_length=self.max_length,
+            prompts=self.prompts,
+            default_prompt_name=self.default_prompt_name,
+            include_prompt=self.include_prompt,
+        )
+
+        def fill(fresh: Path) -> None:
+            self.backbone.save(fresh)
+            save_tokenizer(self.tokenizer, fresh, self.max_length)
+            checkpoint.write_layout(fresh, layout, self.projections, self.backbone.width)
+
+        checkpoint.replace_model(Path(folder), fill)
+
+
+def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r} is not allowed: use one of {allowed}")
+
+
+def _default_limit(backbone: Backbone, tokenizer: Any) -> int:
+    """Tokens a text: what the tokenizer says, at most what the model has positions for; 512 where neither says."""
+    stated = getattr(tokenizer, "model_max_length", None)
+    limits = [limit for limit in (stated, backbone.positions) if limit is not None and 0 < limit < 10**9]
+    return int(min(limits, default=512))
+
+
+def _choose_projection(layout: checkpoint.Layout, output_dim: int | None, width: int, folder: Path) -> list[Projection]:
+    """The declared Dense modules, or the trained head of size `output_dim`, or an untrained projection."""
+    if output_dim is None:
+        return [checkpoint.read_projection(place) for place in layout.dense]
+    if not layout.dense and not layout.heads:
+        warn(f"output_dim={output_dim}: the checkpoint has no head; this one, {width} to {output_dim}, is untrained")
+        return [Projection(width, output_dim)]
+    sizes = {size: [place] for size, place in layout.heads.items() if place not in layout.dense}
+    if layout.dense:
+        declared = read_json(layout.dense[-1] / "config.json").get("out_features")
+        sizes[declared] = layout.dense
+    if output_dim not in sizes:
+        raise ValueError(f"output_dim={output_dim}: {folder} has no trained head of that size, only {sorted(sizes)}")
+    return [checkpoint.read_projection(place) for place in sizes[output_dim]]

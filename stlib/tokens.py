@@ -1,0 +1,179 @@
+"""Texts into token ids: checked, cut where they are too long, grouped by length. Nothing is ever padded."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stlib.files import first_line, warn
+
+TRUNCATION = ("warn", "error", "ignore")
+# Texts are turned into ids this many at a time: the tokenizer's own objects are fifty times as large as the ids.
+_TEXTS_AT_ONCE = 2048
+_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
+
+
+def check_texts(sentences: Any) -> tuple[list[str], bool]:
+    """The texts as a list, and whether a single one was given.
+
+    Raises:
+        TypeError: neither a `str` nor a flat collection of them; the message names the index and the type.
+        ValueError: a text that is not valid Unicode.
+    """
+    if isinstance(sentences, str):
+        check_text("sentences[0]", sentences)
+        return [sentences], True
+    dimensions = getattr(sentences, "ndim", 1)
+    flat = isinstance(sentences, Iterable) and not isinstance(sentences, (bytes, bytearray, Mapping))
+    if not flat or dimensions != 1:
+        shape = f" with {dimensions} dimensions" if dimensions != 1 else ""
+        raise TypeError(f"sentences must be a str or a sequence of str, got {type(sentences).__name__}{shape}")
+    texts = list(sentences)
+    for index, text in enumerate(texts):
+        check_text(f"sentences[{index}]", text)
+    return texts, False
+
+
+def check_text(name: str, text: object) -> None:
+    """Refuse what is not a `str`, or one with half a surrogate pair, which no tokenizer can read."""
+    if not isinstance(text, str):
+        raise TypeError(f"{name} must be a str, got {type(text).__name__}: {text!r:.80}")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{name} holds a lone surrogate at character {error.start}: not valid text") from None
+
+
+def load_tokenizer(folder: Path, *, lower_case: bool = False) -> Any:
+    """The Hugging Face tokenizer in a model's folder. No code in it is run.
+
+    Args:
+        lower_case: lower each text before anything else is done to it.
+
+    Raises:
+        ValueError: the folder holds no tokenizer, or one that cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    found = [name for name in _FILES if (folder / name).is_file()]
+    if not found:  # transformers would make up an empty one
+        raise ValueError(f"{folder} holds no tokenizer: none of {', '.join(_FILES)}")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:
+        raise ValueError(f"{folder}: cannot read its tokenizer, {found[0]} ({first_line(error)})") from error
+    if lower_case and "lowercase" not in str(tokenizer.backend_tokenizer.normalizer).lower():
+        from tokenizers.normalizers import Lowercase, Sequence
+
+        usual = tokenizer.backend_tokenizer.normalizer
+        tokenizer.backend_tokenizer.normalizer = Sequence([Lowercase(), *([usual] if usual else [])])
+    return tokenizer
+
+
+def save_tokenizer(tokenizer: Any, folder: Path, max_length: int) -> None:
+    """Write the tokenizer with its limit; fixed truncation and padding would overrule that limit and are left out."""
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.init_kwargs.pop("auto_map", None)  # a saved model needs no code of its own
+    _unlimited(getattr(tokenizer, "backend_tokenizer", None))
+    tokenizer.model_max_length = max_length
+    tokenizer.save_pretrained(folder)
+
+
+def _unlimited(rust: Any) -> Any:
+    """What does a tokenizer's work in Rust, set to neither cut nor pad; `None` where there is only Python."""
+    if not hasattr(rust, "encode_batch_fast"):
+        return None
+    rust.no_truncation()
+    rust.no_padding()
+    return rust
+
+
+class BareTokenizer:
+    """Texts -> token ids, special tokens included, nothing cut and nothing padded.
+
+    It works on a copy: the tokenizer itself may come with limits of its own (MiniLM's cuts and pads to 128), and keeps
+    those that its last caller asked for.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer, self._size = tokenizer, len(tokenizer)
+        self._rust = _unlimited(copy.deepcopy(getattr(tokenizer, "backend_tokenizer", None)))
+        if self._rust is not None:
+            special = self._rust.encode("a").special_tokens_mask
+        else:
+            special = tokenizer("a", return_special_tokens_mask=True)["special_tokens_mask"]
+        self._before = special.index(0) if 0 in special else len(special)  # how many stand before and after a text
+        self._after = sum(special[self._before :])
+
+    def is_current(self, tokenizer: Any) -> bool:
+        """Whether that is the tokenizer that was copied, and no token was added since."""
+        return tokenizer is self._tokenizer and len(tokenizer) == self._size
+
+    def whole(self, texts: list[str]) -> Iterator[np.ndarray]:
+        """Ids of each text: int32 [T]."""
+        for start in range(0, len(texts), _TEXTS_AT_ONCE):
+            chunk = texts[start : start + _TEXTS_AT_ONCE]
+            if self._rust is not None:
+                rows = [encoding.ids for encoding in self._rust.encode_batch_fast(chunk)]
+            else:
+                rows = self._tokenizer(chunk, truncation=False)["input_ids"]
+            yield from (np.asarray(row, dtype=np.int32) for row in rows)
+
+    def cut(self, texts: list[str], limit: int, truncation: str) -> list[np.ndarray]:
+        """Ids of each text, at most `limit` of them: int32 [T].
+
+        Raises:
+            ValueError: a text has more, and `truncation` is "error".
+        """
+        ids = list(self.whole(texts))
+        longer = [index for index, row in enumerate(ids) if len(row) > limit]
+        if longer and truncation == "error":
+            first = f"sentences[{longer[0]}] has {len(ids[longer[0]])} tokens"
+            raise ValueError(f"{first}, more than max_length={limit}; so have {len(longer)} of {len(texts)} texts")
+        if longer and truncation == "warn":
+            warn(f"{len(longer)} of {len(texts)} texts were truncated to {limit} tokens")
+        for index in longer:
+            ids[index] = self._cut(ids[index], limit)
+        return ids
+
+    def _cut(self, ids: np.ndarray, limit: int) -> np.ndarray:
+        """[T] -> [limit], as the tokenizer itself would cut: special tokens stay as far as they fit."""
+        room, end = limit - self._before - self._after, len(ids) - self._after
+        if room < 0:
+            return ids[:limit]
+        start = end - room if self._tokenizer.truncation_side == "left" else self._before
+        return np.concatenate([ids[: self._before], ids[start : start + room], ids[end:]])
+
+    def prompt_length(self, prompt: str) -> int:
+        """How many tokens of a text belong to the prompt before it: all of its own but a closing special one."""
+        (ids,) = self.whole([prompt])
+        return len(ids) - bool(len(ids) and ids[-1] in self._tokenizer.all_special_ids)
+
+
+def batches(ids: list[np.ndarray], budget: int) -> Iterator[list[np.ndarray]]:
+    """Batches of up to `budget` tokens, or one longer text: lists of groups, the row numbers of texts of equal length.
+
+    Longest first, so that memory that does not suffice is noticed at once. Texts without a token are left out.
+    """
+    lengths = np.fromiter((len(row) for row in ids), dtype=np.int64, count=len(ids))
+    order = np.argsort(-lengths, kind="stable")
+    order = order[lengths[order] > 0]
+    groups: list[np.ndarray] = []
+    room = budget
+    for rows in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1):
+        while len(rows):
+            length = int(lengths[rows[0]])
+            if room < length and groups:
+                yield groups
+                groups, room = [], budget
+            fitting = max(1, room // length)
+            groups.append(rows[:fitting])
+            room -= length * len(groups[-1])
+            rows = rows[fitting:]
+    if groups:
+        yield groups
