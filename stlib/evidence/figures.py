@@ -369,17 +369,26 @@ def _named(ax: Axes, x: float, y: float, text: str, colour: str, **place: Any) -
 
 
 def _separate(ax: Axes, texts: Sequence[Text], lift: bool) -> None:
-    """Moves texts that overlap apart, as little as that takes: one up and one down, or with `lift` the upper one up."""
     _figure(ax).draw_without_rendering()  # only then is it known where things lie
     boxes = [text.get_window_extent() for text in texts]
     lows = np.array([box.y0 for box in boxes])
+    moved = apart([(box.x0, box.x1) for box in boxes], lows, [box.height for box in boxes], lift) - lows
+    for text, up in zip(texts, moved, strict=True):
+        x, y = ax.transData.transform(text.get_position())
+        text.set_position(tuple(ax.transData.inverted().transform((x, y + up))))
+
+
+def apart(spans: ArrayLike, lows: ArrayLike, heights: ArrayLike, lift: bool = False) -> np.ndarray:
+    """Where texts have to stand so that none overlap, moved as little as that takes.
+
+    spans: [n, 2], from left to right; lows, heights: [n]. One moves up and one down, or with `lift` only the upper up.
+    """
+    spans, lows, heights = np.asarray(spans, float), np.array(lows, float), np.asarray(heights, float)
     for _ in range(50):
-        for one, other in combinations(range(len(texts)), 2):
+        for one, other in combinations(range(len(lows)), 2):
             below, above = sorted((one, other), key=lambda text: (lows[text], text))
-            overlap = lows[below] + boxes[below].height + 3 - lows[above]
-            if boxes[one].x0 < boxes[other].x1 and boxes[other].x0 < boxes[one].x1 and overlap > 0:
+            overlap = lows[below] + heights[below] + 3 - lows[above]
+            if spans[one][0] < spans[other][1] and spans[other][0] < spans[one][1] and overlap > 0:
                 lows[above] += overlap if lift else overlap / 2
                 lows[below] -= 0 if lift else overlap / 2
-    for text, box, low in zip(texts, boxes, lows, strict=True):
-        x, y = ax.transData.transform(text.get_position())
-        text.set_position(tuple(ax.transData.inverted().transform((x, y + low - box.y0))))
+    return lows

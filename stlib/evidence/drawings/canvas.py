@@ -169,7 +169,7 @@ class Path:
 
 @dataclass(frozen=True)
 class Text:
-    """A line of text whose middle is at height y. anchor: "start", "middle" or "end" is at x."""
+    """A line of text whose middle is at height y. anchor: "start", "middle" or "end" is at x. halo: a white edge."""
 
     x: float
     y: float
@@ -180,17 +180,20 @@ class Text:
     weight: str = "normal"
     family: str = "sans-serif"
     turn: float = 0.0
+    halo: bool = False
 
     def svg(self) -> str:
         turned = f' transform="rotate({_number(self.turn)} {_number(self.x)} {_number(self.y)})"' if self.turn else ""
         weight = f' font-weight="{self.weight}"' if self.weight != "normal" else ""
-        return (
-            f'<text x="{_number(self.x)}" y="{_number(self.y + 0.35 * self.size)}" font-family="{self.family}" '
-            f'font-size="{_number(self.size)}" text-anchor="{self.anchor}" fill="{self.fill}"{weight}{turned}>'
-            f"{escape(self.text)}</text>"
-        )
+        place = f'x="{_number(self.x)}" y="{_number(self.y + 0.35 * self.size)}" text-anchor="{self.anchor}"'
+        font = f'font-family="{self.family}" font-size="{_number(self.size)}"{weight}{turned}'
+        # The edge is a text of its own: `paint-order` may not survive.
+        edge = f'<text {place} {font} fill="{WHITE}" stroke="{WHITE}" stroke-width="3.5">{escape(self.text)}</text>'
+        return f'{edge if self.halo else ""}<text {place} {font} fill="{self.fill}">{escape(self.text)}</text>'
 
     def paint(self, axes: Any) -> None:
+        from matplotlib.patheffects import withStroke
+
         side = {"start": "left", "middle": "center", "end": "right"}[self.anchor]
         shift = np.deg2rad(self.turn)
         drop = 0.35 * self.size
@@ -198,6 +201,7 @@ class Text:
             self.x - drop * np.sin(shift), self.y + drop * np.cos(shift), self.text.replace("$", r"\$"),
             fontsize=self.size * _POINTS, family=self.family, weight=self.weight, color=self.fill, ha=side,
             va="baseline", rotation=-self.turn, rotation_mode="anchor",
+            path_effects=[withStroke(linewidth=2.5, foreground=WHITE)] if self.halo else None,
         )  # fmt: skip
 
 
