@@ -38,7 +38,10 @@ def encoded(encoder: SentenceEncoder, texts: Sequence[str], **options: Any) -> F
 
 
 def pooled(encoder: SentenceEncoder, texts: Sequence[str], modes: Sequence[str] = POOLING_MODES) -> dict[str, Floats]:
-    """Pooled vectors {mode: [n, H]} from one pass, neither projected nor scaled to unit length."""
+    """Pooled vectors {mode: [n, H]} from one pass, neither projected nor scaled to unit length.
+
+    All modes are computed and kept together, so that whoever asks for one of them later finds it.
+    """
 
     def compute() -> dict[str, Floats]:
         parts = []
@@ -47,10 +50,11 @@ def pooled(encoder: SentenceEncoder, texts: Sequence[str], modes: Sequence[str] 
             states = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)  # [B, T, H]
             lengths = torch.tensor([len(row) for row in rows])
             mask = torch.arange(states.shape[1]) < lengths[:, None]
-            parts.append(torch.stack([pool(states, mask, mode) for mode in modes]))
-        return dict(zip(modes, torch.cat(parts, dim=1).numpy(), strict=True))
+            parts.append(torch.stack([pool(states, mask, mode) for mode in POOLING_MODES]))
+        return dict(zip(POOLING_MODES, torch.cat(parts, dim=1).numpy(), strict=True))
 
-    return kept(encoder, texts, ["pooled", *modes], compute)
+    found = kept(encoder, texts, ["pooled"], compute)
+    return {mode: found[mode] for mode in modes}
 
 
 def unit(vectors: Floats) -> Floats:
