@@ -96,14 +96,16 @@ def _batches(
         _require(chosen, names)
         return chosen
 
-    with _open(address) as file:
+    with open_bytes(address) as file:
         try:
             yield from read(file, choose, rows)
         except ValueError as error:  # pyarrow's are ValueErrors, too, and do not say what file they are about
             raise ValueError(f"{name}: {error}") from error
 
 
-def _open(address: str) -> IO[bytes]:
+def open_bytes(source: str | os.PathLike[str]) -> IO[bytes]:
+    """A file, or what stands at an address that fsspec knows."""
+    address = os.fspath(source)
     if "://" not in address:
         return Path(address).open("rb")
     import fsspec

@@ -1,17 +1,108 @@
-"""Controls for a sentence encoder: what is left of its score without its training, or without its layers."""
+"""Controls for a sentence encoder: what its scores owe to shared words, to length, to its vocabulary or its shape."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from stlib import Projection, SentenceEncoder, SentenceTransformer
 from stlib.backbone import Backbone
-from stlib.encoder import SentenceEncoder
-from stlib.model import SentenceTransformer
-from stlib.projection import Projection
+
+Floats = NDArray[np.floating]
+
+# ------------------------------------------------------------------------------------------------ counting words
+
+
+def bm25(queries: Sequence[str], texts: Sequence[str]) -> Floats:
+    """BM25 of each text for each query (Robertson and Zaragoza 2009), by `bm25s` as it is by default: [q, p] float32.
+
+    English stop words are left out, so it is at its best in English; a query without a known word scores 0 throughout.
+    """
+    import bm25s
+
+    texts_as_words, queries_as_words = (
+        bm25s.tokenize(list(given), return_ids=False, show_progress=False) for given in (texts, queries)
+    )
+    if not any(texts_as_words):  # stop words and punctuation throughout
+        return np.zeros((len(queries), len(texts)), np.float32)
+    retriever = bm25s.BM25()
+    retriever.index(texts_as_words, show_progress=False)
+    known = retriever.vocab_dict
+    scores = np.zeros((len(queries), len(texts)), np.float32)
+    for row, query in zip(scores, queries_as_words, strict=True):
+        if any(word in known for word in query):
+            row[:] = retriever.get_scores(query)
+    return scores
+
+
+def tfidf(queries: Sequence[str], texts: Sequence[str]) -> Floats:
+    """Cosine of the TF-IDF vectors of queries and texts, words weighted by how many texts have them: [q, p] float32."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    words, asked = _words(texts), _words(queries)
+    if not any(words):
+        return np.zeros((len(asked), len(words)), np.float32)
+    vectors = TfidfVectorizer(analyzer=list, dtype=np.float32)
+    passages = vectors.fit_transform(words)
+    return np.asarray((vectors.transform(asked) @ passages.T).toarray())
+
+
+def tfidf_similarity(sentences1: Iterable[str], sentences2: Iterable[str]) -> Floats:
+    """Cosine of the TF-IDF vectors of each pair, fitted on all of them: `[n]`."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    words1, words2 = _words(sentences1), _words(sentences2)
+    if not any(words1 + words2):  # punctuation throughout
+        return np.zeros(len(words1))
+    vectors = TfidfVectorizer(analyzer=list).fit_transform(words1 + words2)
+    first, second = vectors[: len(words1)], vectors[len(words1) :]
+    return np.asarray(first.multiply(second).sum(axis=1), dtype=float).ravel()
+
+
+def jaccard_similarity(sentences1: Iterable[str], sentences2: Iterable[str]) -> Floats:
+    """Share of the words of each pair that are in both sentences: `[n]`, 0 where there are none."""
+    pairs = [(set(a), set(b)) for a, b in zip(_words(sentences1), _words(sentences2), strict=True)]
+    return np.array([len(a & b) / max(1, len(a | b)) for a, b in pairs])
+
+
+def length_ratio(sentences1: Iterable[str], sentences2: Iterable[str]) -> Floats:
+    """Words in the shorter sentence of each pair over words in the longer: `[n]`, 1 where both have none."""
+    lengths = [(len(a), len(b)) for a, b in zip(_words(sentences1), _words(sentences2), strict=True)]
+    return np.array([min(pair) / max(pair) if max(pair) else 1.0 for pair in lengths])
+
+
+def _words(sentences: Iterable[str]) -> list[list[str]]:
+    return [re.findall(r"\w+", sentence.lower()) for sentence in sentences]
+
+
+# ------------------------------------------------------------------------------------------------ models without
+
+
+def input_embeddings(encoder: SentenceEncoder, texts: Sequence[str], *, centre: bool = True) -> Floats:
+    """The average of each text's input embeddings, special tokens left out: n texts -> unit vectors [n, H].
+
+    A bag of words in the model's own vocabulary: what the layers add is the difference to it.
+
+    Args:
+        centre: take away the mean vector of these texts before scaling to unit length, which makes a stronger control:
+            most of what all texts share is the direction of frequent words. Give queries and passages in one call.
+    """
+    table = encoder.model.backbone.encoder.get_input_embeddings().weight.detach().float().cpu().numpy()
+    special = set(encoder.tokenizer.all_special_ids)
+    ids = encoder.tokenizer(list(texts), add_special_tokens=True, truncation=True, max_length=encoder.max_length)[
+        "input_ids"
+    ]
+    rows = [[token for token in row if token not in special] for row in ids]
+    vectors = np.stack([table[row].mean(axis=0) if row else np.zeros(table.shape[1], np.float32) for row in rows])
+    if centre:
+        vectors = vectors - vectors.mean(axis=0)
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(length > 0, length, 1)
 
 
 def random_weights(model: SentenceTransformer, seed: int = 0) -> SentenceTransformer:
@@ -30,22 +121,6 @@ def random_weights(model: SentenceTransformer, seed: int = 0) -> SentenceTransfo
         Backbone(blank, model.backbone.pad_id), model.tokenizer, pooling=model.pooling, projection=projection,
         normalize=model.normalize, max_length=model.max_length,
     ).eval()  # fmt: skip
-
-
-def input_embeddings(encoder: SentenceEncoder, sentences: Sequence[str]) -> np.ndarray:
-    """The average of each text's input embeddings, special tokens left out: n texts -> unit vectors [n, H].
-
-    A bag of words in the model's own vocabulary: what the layers add is the difference to it.
-    """
-    table = encoder.model.backbone.encoder.get_input_embeddings().weight.detach().float().cpu().numpy()
-    special = set(encoder.tokenizer.all_special_ids)
-    ids = encoder.tokenizer(list(sentences), add_special_tokens=True, truncation=True, max_length=encoder.max_length)[
-        "input_ids"
-    ]
-    rows = [[token for token in row if token not in special] for row in ids]
-    vectors = np.stack([table[row].mean(axis=0) if row else np.zeros(table.shape[1], np.float32) for row in rows])
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(length > 0, length, 1)
 
 
 def untrained_bert(encoder: SentenceEncoder, seed: int = 0) -> SentenceEncoder:

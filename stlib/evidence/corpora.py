@@ -1,8 +1,8 @@
-"""Pairs and labelled sentences: built-in, from a file, or from the hub.
+"""Pairs, labelled sentences and passages: built-in or the reader's own.
 
-A source is "built-in", a file (.csv, .tsv, .jsonl, .parquet), an `hf://` address of such a file, or "none": the reader
-gave none, so the built-in data stand in and no claim about them is decided. What is wrong in a file is a ValueError
-that names the row and the column; row 1 is the first row of data.
+A source is "built-in", a file (.csv, .tsv, .jsonl, .parquet) or an address of one that fsspec knows (`hf://…`), for
+passages also a folder of texts; or "none": the reader gave none, so the built-in data stand in and no claim about them
+is decided. What is wrong in a file is a ValueError that names the row and the column; row 1 is the first row of data.
 """
 
 # mypy: disable-error-code="no-any-return"
@@ -11,44 +11,58 @@ that names the row and the column; row 1 is the first row of data.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from stlib.evidence.documentation import documentation
+from stlib.evidence.passages import Passages, from_table
+from stlib.evidence.sections import from_folder
+from stlib.tables import check_texts, open_bytes, read_table
+
+__all__ = [
+    "Passages",
+    "connected_groups",
+    "describe",
+    "documentation",
+    "load_pairs",
+    "load_passages",
+    "load_sentences",
+    "original_groups",
+]
+
 DATA = Path(__file__).parent / "data"
 
-# Text stays text: a sentence may read "null" or "NA", and an anchor "007".
-_AS_TEXT: dict[str, Any] = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
 
+def load_passages(source: str | Path = "built-in", *, limit: int | None = None, seed: int = 0) -> Passages:
+    """Queries and the passages that answer them.
 
-def _read_json_lines(file: str | BytesIO) -> pd.DataFrame:
-    """Local files go through `json`: pandas 3 drops a lone surrogate without a word."""
-    if isinstance(file, str):
-        return pd.read_json(file, lines=True, dtype=False)
-    records = []
-    for number, line in enumerate(file.read().decode("utf-8-sig").split("\n"), 1):
-        if line.strip():
-            try:
-                record = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"line {number}: {error}") from error
-            if not isinstance(record, dict):
-                raise ValueError(f"line {number} holds a {type(record).__name__}, expected an object")
-            records.append(record)
-    return pd.DataFrame(records, dtype=object)
+    Built-in: `documentation`. A file has the columns query and text, a row a judgement, and may have `relevance` (a
+    text with more than 0 is relevant; by default 1), `label`, and others, which are kept for each query. In a folder of
+    .md, .rst and .txt files, the heading of each section is the query for its text. `limit` draws at random.
 
-
-READERS: dict[str, Callable[[Any], pd.DataFrame]] = {
-    ".csv": lambda file: pd.read_csv(file, **_AS_TEXT),
-    ".tsv": lambda file: pd.read_csv(file, sep="\t", **_AS_TEXT),
-    ".jsonl": _read_json_lines,
-    ".parquet": lambda file: pd.read_parquet(file),
-}
+    Raises:
+        FileNotFoundError: no such file or folder.
+        ValueError: something in it is wrong; fewer than 2 passages; a query without a relevant one.
+    """
+    if str(source) in ("built-in", "none"):
+        passages = documentation(limit, seed)
+        passages.attrs["stand_in"] = str(source) == "none"
+        return passages
+    if "://" not in str(source) and Path(source).is_dir():
+        return from_folder(Path(source)).drawn(limit, seed)
+    frame, attrs = _read(source, "", ["query", "text"])
+    where = attrs["name"]
+    for column in ("query", "text"):
+        _text(frame, column, where)
+    if "relevance" in frame.columns:
+        frame["relevance"] = _numbers(frame, "relevance", where)
+        if (frame["relevance"] < 0).any():
+            row = int(np.argmax(frame["relevance"] < 0))
+            raise _bad(where, "relevance", row, f"expected 0 or more, got {frame['relevance'].iloc[row]:g}")
+    return from_table(frame, attrs).drawn(limit, seed)
 
 
 def load_pairs(source: str | Path = "built-in", *, limit: int | None = None, seed: int = 0) -> pd.DataFrame:
@@ -61,7 +75,8 @@ def load_pairs(source: str | Path = "built-in", *, limit: int | None = None, see
     frame, attrs = _read(source, "pairs.csv", ["sentence1", "sentence2", "score"])
     where = attrs["name"]
     pairs = pd.DataFrame({name: _text(frame, name, where) for name in ("sentence1", "sentence2")})
-    pairs["score"] = _score(frame, where)
+    pairs["score"] = _numbers(frame, "score", where)
+    _not_constant(pairs["score"], where)
     attrs["has_anchor"] = "anchor" in frame.columns
     pairs["anchor"] = _given(frame, "anchor", where) if attrs["has_anchor"] else connected_groups(pairs)
     pairs["kind"] = frame["kind"].fillna("").astype(str).to_numpy() if "kind" in frame.columns else ""
@@ -69,6 +84,18 @@ def load_pairs(source: str | Path = "built-in", *, limit: int | None = None, see
         pairs = pairs[_whole_groups(pairs["anchor"], limit, seed)]
     _not_constant(pairs["score"], where)
     return _finish(pairs, attrs, seed)
+
+
+def original_groups(pairs: pd.DataFrame) -> pd.DataFrame:
+    """The built-in pairs without the groups a85 to a106; pairs of the reader's own as they are.
+
+    Those groups were added because the outcome of a comparison of pooling modes was not STS-B's, so that no claim about
+    pooling may rest on them.
+    """
+    if pairs.attrs["name"] != "built-in":
+        return pairs
+    added = {f"a{number}" for number in range(85, 107)}
+    return _finish(pairs[~pairs["anchor"].isin(added)], pairs.attrs, pairs.attrs["seed"])
 
 
 def load_sentences(source: str | Path = "built-in", *, limit: int | None = None, seed: int = 0) -> pd.DataFrame:
@@ -89,20 +116,15 @@ def load_sentences(source: str | Path = "built-in", *, limit: int | None = None,
     return _finish(sentences, attrs, seed)
 
 
-def load_passages() -> pd.DataFrame:
-    """Built-in questions, each with the passage that answers it: columns question, passage."""
-    frame, attrs = _read("built-in", "passages.csv", ["question", "passage"])
-    passages = pd.DataFrame({name: _text(frame, name, attrs["name"]) for name in ("question", "passage")})
-    return _finish(passages, attrs, 0)
-
-
-def describe(frame: pd.DataFrame) -> str:
-    """One sentence of Markdown: how many pairs or sentences there are, of what, and how they were drawn."""
-    attrs = frame.attrs
-    if "anchor" in frame:
-        unit, parts = "pairs", f" in {frame['anchor'].nunique():,} groups"
+def describe(data: pd.DataFrame | Passages) -> str:
+    """One sentence of Markdown: how many pairs, sentences or passages there are, of what, and how they were drawn."""
+    if isinstance(data, Passages):
+        return data.describe()
+    attrs = data.attrs
+    if "anchor" in data:
+        unit, parts = "pairs", f" in {data['anchor'].nunique():,} groups"
     else:
-        unit, parts = "sentences", f" under {frame['label'].nunique():,} labels" if "label" in frame else ""
+        unit, parts = "sentences", f" under {data['label'].nunique():,} labels" if "label" in data else ""
     if attrs["stand_in"]:
         return (
             f"**No {unit} given**: shown on {attrs['used']:,} built-in {unit}{parts}; "
@@ -125,38 +147,19 @@ def connected_groups(pairs: pd.DataFrame) -> np.ndarray:
     return pd.factorize(connected_components(links, directed=False)[1][one])[0]
 
 
+# ------------------------------------------------------------------------------------------------ reading
+
+
 def _read(source: str | Path, built_in: str, columns: list[str]) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The source as it stands, with the columns it must have, and its attrs. Local files are hashed as bytes."""
+    """The source as it stands, with the columns it must have, and its attrs."""
     own = str(source) not in ("built-in", "none")
     address = str(source) if own else str(DATA / built_in)
-    suffix = Path(address).suffix.lower()
-    name = "built-in" if not own else address if address.startswith("hf://") else Path(address).name
-    if suffix not in READERS:
-        raise ValueError(
-            f"{name}: cannot read {suffix or 'a name without suffix'!r}; expected a file that ends in "
-            f"{', '.join(READERS)}, an hf:// address of one, 'built-in' or 'none'"
-        )
-    if address.startswith("hf://"):
-        frame = READERS[suffix](address)
-        sha256 = hashlib.sha256(frame.to_csv(index=False).encode("utf-8", "surrogatepass")).hexdigest()
-    else:
-        if not Path(address).is_file():
-            raise FileNotFoundError(f"no such file: {address if own else name + ' ' + built_in}")
-        content = Path(address).read_bytes()
-        sha256 = hashlib.sha256(content).hexdigest()
-        try:
-            frame = READERS[suffix](BytesIO(content))
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{name}: expected UTF-8 text; byte {error.start + 1} is not ({error.reason})") from error
-        except ValueError as error:  # pandas' own parsing errors, which do not say what file they are about
-            raise ValueError(f"{name}: cannot be read as {suffix[1:]}: {error}") from error
-    missing = [column for column in columns if column not in frame.columns]
-    if missing:
-        raise ValueError(
-            f"{name}: no column {', '.join(map(repr, missing))}; it has {', '.join(map(repr, frame.columns)) or 'none'}"
-        )
+    name = "built-in" if not own else address if "://" in address else Path(address).name
+    frame = read_table(address, columns)
     if len(frame) < 2:
         raise ValueError(f"{name}: expected at least 2 rows, got {len(frame)}")
+    with open_bytes(address) as file:
+        sha256 = hashlib.sha256(file.read()).hexdigest()
     return frame, {"name": name, "sha256": sha256, "rows": len(frame), "stand_in": str(source) == "none"}
 
 
@@ -165,29 +168,19 @@ def _bad(where: str, column: str, row: int, problem: str) -> ValueError:
 
 
 def _text(frame: pd.DataFrame, column: str, where: str) -> list[str]:
-    values = frame[column].tolist()
+    values = check_texts(frame[column].tolist(), where, column)
     for row, value in enumerate(values):
-        if not isinstance(value, str):
-            missing = value is None or value is pd.NA or value != value  # NaN differs from itself
-            problem = "no sentence" if missing else f"expected text, got {type(value).__name__}"
-            raise _bad(where, column, row, problem)
         if not value or value.isspace():
-            raise _bad(where, column, row, "the sentence is empty")
-    try:
-        "".join(values).encode("utf-8")  # one pass over all rows; only a failure is worth a search
-    except UnicodeEncodeError:
-        row = next(row for row, value in enumerate(values) if any("\ud800" <= c <= "\udfff" for c in value))
-        raise _bad(where, column, row, "a lone surrogate, which is not a character") from None
+            raise _bad(where, column, row, "the text is empty")
     return values
 
 
-def _score(frame: pd.DataFrame, where: str) -> np.ndarray:
-    scores = pd.to_numeric(frame["score"], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-    if not np.isfinite(scores).all():
-        row = int(np.argmin(np.isfinite(scores)))
-        raise _bad(where, "score", row, f"expected a finite number, got {frame['score'].iloc[row]!r}")
-    _not_constant(pd.Series(scores), where)
-    return scores
+def _numbers(frame: pd.DataFrame, column: str, where: str) -> np.ndarray:
+    numbers = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    if not np.isfinite(numbers).all():
+        row = int(np.argmin(np.isfinite(numbers)))
+        raise _bad(where, column, row, f"expected a finite number, got {frame[column].iloc[row]!r}")
+    return numbers
 
 
 def _not_constant(scores: pd.Series, where: str) -> None:
@@ -201,6 +194,9 @@ def _given(frame: pd.DataFrame, column: str, where: str) -> np.ndarray:
     if gaps.any():
         raise _bad(where, column, int(np.argmax(gaps)), "empty; fill it in each row or leave the column out")
     return values.to_numpy()
+
+
+# ------------------------------------------------------------------------------------------------ drawing
 
 
 def _checked_limit(limit: int) -> int:
