@@ -223,6 +223,9 @@ def test_causal_attention_leaves_the_upper_triangle_empty():
 def test_the_mask_counts_padding():
     picture = drawings.mask_grid([["a"] * 2, ["a"] * 5, ["a"] * 5])
     assert "3 of 15 places are padding" in words(picture) and "2 + 3 padding" in words(picture)
+    assert "13 of 20 places are padding" in words(drawings.mask_grid([["a"] * 2, ["a"] * 5], length=10))
+    with pytest.raises(ValueError, match="length: expected at least 5"):
+        drawings.mask_grid([["a"] * 5], length=4)
 
 
 def test_of_any_cloud_pca_keeps_the_most():

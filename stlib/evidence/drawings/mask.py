@@ -10,14 +10,23 @@ LEFT, RIGHT, CELL, TOP = 12, 478, 28, 44
 WITH, WITHOUT, COSINE = 528, 630, 722
 
 
-def mask_grid(tokens: Sequence[Sequence[str]], cosines: Sequence[float] | None = None) -> Drawing:
+def mask_grid(
+    tokens: Sequence[Sequence[str]], cosines: Sequence[float] | None = None, length: int | None = None
+) -> Drawing:
     """The batch that a few sentences make, padding hatched, and over what the mean is taken.
 
     Args:
         tokens: of each sentence, without padding.
         cosines: between each sentence's mean with the mask and without it, where they were measured.
+        length: to which all are padded; without it that of the longest.
+
+    Raises:
+        ValueError: `length` is shorter than a sentence.
     """
     longest = max(map(len, tokens))
+    if length is not None and length < longest:
+        raise ValueError(f"length: expected at least {longest}, the tokens of the longest sentence, got {length}")
+    longest = length or longest
     step = (RIGHT - LEFT) / longest
     empty = sum(longest - len(words) for words in tokens)
     drawing = Drawing("The mask", TOP + len(tokens) * (CELL + 6) + 8)
