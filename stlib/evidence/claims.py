@@ -18,6 +18,7 @@ from stlib.evidence.estimate import Estimate
 
 Verdict = Literal["holds", "does not hold", "not decided"]
 SYMBOLS: dict[str, str] = {"holds": "✓", "does not hold": "✗", "not decided": "?"}
+_GRAVEST_FIRST: tuple[Verdict, ...] = ("does not hold", "not decided", "holds")
 CRITERIA = ("at_least", "at_most", "within", "no_worse_than")
 
 
@@ -124,23 +125,28 @@ class Claim:
         """By the criterion in claims.toml. Where several comparisons are given they all have to meet it: the worst is
         recorded, its interval holding together with the others'."""
         claim = definition(claim_id)
+        several = estimate if isinstance(estimate, Mapping) else {"": estimate}
         if isinstance(estimate, Mapping):
-            names = list(estimate)
-            intervals = dict(zip(names, Estimate.simultaneous(list(estimate.values()), claim.level), strict=True))
-            name = claim.worst(estimate)
-            one, interval = estimate[name], intervals[name]
-            verdicts = {claim.judge(claim_scale(claim, intervals[other])) for other in names}
-            verdict = next(v for v in ("does not hold", "not decided", "holds") if v in verdicts)
-            note = f"{name}; {note}" if note else name
+            ends = Estimate.simultaneous(list(several.values()), claim.level)
         else:
-            one, interval = estimate, estimate.interval(claim.level)
-            verdict = claim.judge(claim_scale(claim, interval))
-        scaled = claim_scale(claim, (one.value, *interval))
-        reach = one.detectable(claim.level, equivalence=claim.criterion == "within")
+            ends = [estimate.interval(claim.level)]
+        intervals = {
+            name: (told_as(claim, low), told_as(claim, high)) for name, (low, high) in zip(several, ends, strict=True)
+        }
+        verdicts = {claim.judge(interval) for interval in intervals.values()}
+        name = claim.worst(several)
+        one, reach = several[name], several[name].detectable(claim.level, equivalence=claim.criterion == "within")
         return cls(
-            claim_id, verdict, scaled[0], (scaled[1], scaled[2]), one.standard_error, one.units, one.unit,
-            math.exp(reach) if claim.unit == "times" else reach, note,
-        )  # fmt: skip
+            id=claim_id,
+            verdict=next(v for v in _GRAVEST_FIRST if v in verdicts),
+            value=told_as(claim, one.value),
+            interval=intervals[name],
+            standard_error=one.standard_error,
+            units=one.units,
+            unit_kind=one.unit,
+            detectable=told_as(claim, reach),
+            note="; ".join(part for part in (name, note) if part),
+        )
 
     @classmethod
     def undecided(cls, claim_id: str, why: str, shown: Claim | None = None) -> Claim:
@@ -183,9 +189,9 @@ class Claim:
         return f"**{SYMBOLS[self.verdict]} {self.verdict}**: {self.definition.sentence} ({numbers}). `{self.id}`"
 
 
-def claim_scale(claim: Definition, numbers: tuple[float, ...]) -> tuple[float, ...]:
+def told_as(claim: Definition, number: float) -> float:
     """Factors are estimated as logarithms, for which their intervals are symmetric."""
-    return tuple(math.exp(number) for number in numbers) if claim.unit == "times" else numbers
+    return math.exp(number) if claim.unit == "times" else number
 
 
 def difference_decided(one: Claim, other: Claim, level: float = 0.95) -> bool:

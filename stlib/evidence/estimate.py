@@ -186,7 +186,7 @@ class Estimate:
             raise ValueError("estimates: expected at least 1, got none")
         _same_units(estimates)
         errors = np.array([one.standard_error for one in estimates])
-        moving = np.flatnonzero(errors > 0)  # an estimate compared with itself has an interval of no width
+        moving = np.flatnonzero(errors > 0).tolist()  # an estimate compared with itself has an interval of no width
         reach = np.zeros(len(estimates))
         if len(moving):
             correlation = _covariance([estimates[i] for i in moving]) / np.outer(errors[moving], errors[moving])

@@ -1,18 +1,34 @@
-"""The fair trial: what it trains, on what, and what it leaves alone."""
+"""Training: published losses, tasks that share a model, wrong input refused, and a kill that loses nothing whole."""
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterator
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from checkpoints import TEXTS, build
 
-from stlib import SentenceTransformer
-from stlib.evidence.training import RATES, _batches, cosent_loss, inner_scores, pair_cosines, part, train
+from stlib import SentenceEncoder, SentenceTransformer
+from stlib.evidence.training import (
+    Classify,
+    Grade,
+    Search,
+    contrastive_loss,
+    cosent_loss,
+    load_head,
+    save_head,
+    train,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -25,30 +41,33 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> SentenceTransformer:
-    return SentenceTransformer.from_pretrained(build("bert", tmp_path_factory.mktemp("trial") / "bert"), pooling="mean")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(build("bert", tmp_path_factory.mktemp("training") / "bert"))
 
 
-@pytest.fixture()
-def pairs() -> pd.DataFrame:
-    """Eight anchors of three grades each."""
-    rows = [
-        (TEXTS[anchor], TEXTS[(anchor + grade + 1) % len(TEXTS)], float(grade), f"a{anchor}")
-        for anchor in range(8)
-        for grade in range(3)
-    ]
-    frame = pd.DataFrame(rows, columns=["sentence1", "sentence2", "score", "anchor"])
-    frame.attrs = {"has_anchor": True}
-    return frame
+@pytest.fixture
+def model(folder: Path, recwarn: pytest.WarningsRecorder) -> SentenceTransformer:
+    return SentenceTransformer.from_pretrained(folder, pooling="mean")
 
 
-def test_loss_is_the_published_formula() -> None:
+def search() -> Search:
+    return Search(TEXTS[:6], TEXTS[6:12])
+
+
+def weights(model: SentenceTransformer) -> torch.Tensor:
+    return torch.cat([weight.detach().flatten() for weight in model.parameters()])
+
+
+# ------------------------------------------------------------------------------------------------------------- losses
+
+
+def test_cosent_is_the_published_formula() -> None:
     cosines, scores = torch.tensor([0.5, 0.4, 0.9]), torch.tensor([2.0, 1.0, 1.0])
     expected = math.log(1 + math.exp(20 * (0.4 - 0.5)) + math.exp(20 * (0.9 - 0.5)))
     assert cosent_loss(cosines, scores).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_loss_agrees_with_sentence_transformers() -> None:
+def test_cosent_agrees_with_sentence_transformers() -> None:
     from sentence_transformers.sentence_transformer.losses import CoSENTLoss
 
     cosines, scores = torch.tensor([0.1, -0.3, 0.8, 0.5]), torch.tensor([3.0, 0.0, 3.0, 1.0])
@@ -58,78 +77,237 @@ def test_loss_agrees_with_sentence_transformers() -> None:
     assert cosent_loss(cosines, scores).item() == pytest.approx(peer.item(), rel=1e-4)
 
 
-def test_a_batch_of_one_grade_has_no_loss() -> None:
-    assert cosent_loss(torch.tensor([0.1, 0.9]), torch.tensor([1.0, 1.0])).item() == 0
+def test_contrastive_loss_agrees_with_sentence_transformers() -> None:
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+
+    generator = torch.Generator().manual_seed(0)
+    queries, passages = (torch.randn(5, 8, generator=generator) for _ in range(2))
+    peer = MultipleNegativesRankingLoss(model=None, scale=20.0).compute_loss_from_embeddings([queries, passages], None)
+    assert contrastive_loss(queries, passages).item() == pytest.approx(peer.item(), rel=1e-4)
 
 
-def test_batches_keep_groups_together_and_come_round_to_all(
-    pairs: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+def test_the_same_passage_twice_in_a_batch_is_no_negative(model: SentenceTransformer) -> None:
+    model.eval()
+    twice = Search([TEXTS[0], TEXTS[1], TEXTS[2]], [TEXTS[6], TEXTS[6], TEXTS[7]])
+    alone = contrastive_loss(*(torch.eye(2, 4) for _ in range(2)))
+    assert torch.isfinite(twice.loss(model, np.array([0, 1, 2]))) and torch.isfinite(alone)
+    queries = torch.tensor([[1.0, 0], [1.0, 0]])
+    same = torch.ones(2, 2, dtype=torch.bool)
+    assert contrastive_loss(queries, queries, same).item() == 0
+
+
+# -------------------------------------------------------------------------------------------------------- it learns
+
+
+def test_each_task_gets_better_at_what_it_is_trained_for(model: SentenceTransformer) -> None:
+    labels = ["a" if index % 2 else "b" for index in range(12)]
+    grade = Grade(TEXTS[:6], TEXTS[6:12], [0.0, 1, 2, 3, 4, 5])
+    classify = Classify(TEXTS[:12], labels, SentenceEncoder(model).dimension)
+    for task in (search(), grade, classify):
+        trained = copy.deepcopy(model)
+        history = train(trained, task, steps=30, batch=6, rate=2e-3, seed=1)
+        assert np.mean(history.losses[-5:]) < 0.8 * np.mean(history.losses[:5]), type(task).__name__
+
+
+def test_two_tasks_share_one_encoder_by_their_weights(model: SentenceTransformer) -> None:
+    head = Classify(TEXTS[:6], list("ababab"), SentenceEncoder(model).dimension)
+    before = head.head.weight.clone()
+    only = copy.deepcopy(model)
+    train(only, {"search": (search(), 1.0), "labels": (copy.deepcopy(head), 0.0)}, steps=3, batch=6, seed=2)
+    plain = copy.deepcopy(model)
+    train(plain, search(), steps=3, batch=6, seed=2)
+    assert torch.allclose(weights(only), weights(plain), atol=1e-4)
+    both = copy.deepcopy(model)
+    train(both, {"search": (search(), 1.0), "labels": (head, 1.0)}, steps=3, batch=6, seed=2)
+    assert not torch.equal(head.head.weight, before) and not torch.equal(weights(both), weights(only))
+
+
+def test_frozen_parameters_stay_as_they_are(model: SentenceTransformer) -> None:
+    for weight in model.backbone.parameters():
+        weight.requires_grad_(False)
+    head = Classify(TEXTS[:6], list("ababab"), SentenceEncoder(model).dimension)
+    before = weights(model)
+    train(model, head, steps=2, batch=4)
+    assert torch.equal(before, weights(model))
+
+
+def test_a_seed_gives_the_same_weights_again_and_another_does_not(model: SentenceTransformer) -> None:
+    runs = [copy.deepcopy(model) for _ in range(3)]
+    for one, seed in zip(runs, (0, 0, 1), strict=True):
+        train(one, search(), steps=3, batch=4, seed=seed)
+    assert torch.equal(weights(runs[0]), weights(runs[1])) and not torch.equal(weights(runs[0]), weights(runs[2]))
+
+
+def test_training_leaves_the_global_generator_and_the_mode_alone(model: SentenceTransformer) -> None:
+    state = torch.get_rng_state()
+    train(model.eval(), search(), steps=2, batch=4)
+    assert torch.equal(state, torch.get_rng_state()) and not model.training
+
+
+def test_batches_that_make_a_step_count_like_a_larger_one(model: SentenceTransformer) -> None:
+    model.backbone.config.hidden_dropout_prob = 0.0
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    task = Classify(TEXTS[:8], list("abababab"), SentenceEncoder(model).dimension)
+    large, small = (copy.deepcopy((model, task)) for _ in range(2))
+    one = train(*large, steps=1, batch=8, seed=3).losses
+    other = train(*small, steps=1, batch=4, accumulate=2, seed=3).losses
+    assert one == pytest.approx(other, rel=1e-3)
+
+
+def test_bfloat16_computes_in_it_and_keeps_the_weights_in_float32(model: SentenceTransformer) -> None:
+    exact, rough = copy.deepcopy(model), copy.deepcopy(model)
+    one = train(exact, search(), steps=2, batch=4).losses
+    other = train(rough, search(), steps=2, batch=4, precision="bfloat16").losses
+    assert one != other and one == pytest.approx(other, rel=0.05)
+    assert {weight.dtype for weight in rough.parameters()} == {torch.float32}
+
+
+# -------------------------------------------------------------------------------------------- stopping and going on
+
+
+def test_the_weights_that_scored_best_come_back(model: SentenceTransformer) -> None:
+    seen: list[torch.Tensor] = []
+    scores = iter([1.0, 3.0, 2.0, 0.0])
+
+    def judge(trained: SentenceTransformer) -> float:
+        assert not trained.training
+        seen.append(weights(trained))
+        return next(scores)
+
+    history = train(model, search(), steps=8, batch=4, look_every=2, judge=judge)
+    assert history.best == 4 and torch.equal(weights(model), seen[1])
+
+
+def test_it_stops_after_so_many_looks_without_a_better_one(model: SentenceTransformer) -> None:
+    history = train(model, search(), steps=50, batch=4, look_every=1, judge=lambda _: -len_of(model), patience=2)
+    assert len(history.losses) == 3 and history.best == 1
+
+
+_calls: dict[int, int] = {}
+
+
+def len_of(model: SentenceTransformer) -> int:
+    _calls[id(model)] = _calls.get(id(model), 0) + 1
+    return _calls[id(model)]
+
+
+def test_a_run_that_goes_on_from_its_checkpoint_ends_as_if_never_stopped(
+    model: SentenceTransformer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stlib.evidence.training.BATCH_PAIRS", 6)
-    batches = list(_batches(pairs, steps=4, seed=0))
-    assert all(batch["anchor"].value_counts().eq(3).all() and len(batch) == 6 for batch in batches)
-    assert set().union(*(batch["anchor"] for batch in batches)) == set(pairs["anchor"])
+    whole, cut = copy.deepcopy(model), copy.deepcopy(model)
+    expected = train(whole, search(), steps=6, batch=4, look_every=2)
+    steps = 0
+    plain = Search.loss
+
+    def stop(task: Search, *arguments: Any) -> torch.Tensor:
+        nonlocal steps
+        steps += 1
+        if steps == 4:
+            raise KeyboardInterrupt
+        return plain(task, *arguments)
+
+    monkeypatch.setattr(Search, "loss", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(cut, search(), steps=6, batch=4, look_every=2, checkpoint=tmp_path / "run.pt")
+    fresh = copy.deepcopy(model)
+    history = train(fresh, search(), steps=6, batch=4, look_every=2, checkpoint=tmp_path / "run.pt")
+    assert torch.equal(weights(fresh), weights(whole)) and history.losses == pytest.approx(expected.losses)
+    assert [file.name for file in tmp_path.iterdir()] == ["run.pt"]
 
 
-def test_training_works_on_a_copy_and_leaves_the_given_model_alone(
-    model: SentenceTransformer, pairs: pd.DataFrame
+KILLED = """
+import sys, torch
+from checkpoints import TEXTS
+from stlib import SentenceTransformer
+from stlib.evidence.training import Search, train
+torch.set_num_threads(1)
+model = SentenceTransformer.from_pretrained(sys.argv[1], pooling="mean")
+print("begins", flush=True)
+train(model, Search(TEXTS[:6], TEXTS[6:12]), steps=100_000, batch=4, look_every=1, checkpoint=sys.argv[2])
+"""
+
+
+def test_a_kill_leaves_a_whole_checkpoint(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "run.pt"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "support")}
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", KILLED, str(folder), str(path)], env=environment, stdout=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.3)  # in the middle of one of the writes, more likely than not
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    saved = torch.load(path, weights_only=True)
+    assert saved["step"] == len(saved["losses"]) >= 1
+
+
+# -------------------------------------------------------------------------------------------------------- wrong input
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Search(["a"], ["b"]), "queries: training needs at least 2 rows"),
+        (lambda: Search(["a", "b"], ["c"]), "one length, got queries 2, passages 1"),
+        (lambda: Search(["a", "b"], ["c", "c"]), "at least 2 different passages"),
+        (lambda: Grade(["a", "b"], ["c", "d"], [1.0, 1.0]), "scores: all are 1.0"),
+        (lambda: Grade(["a", "b"], ["c", "d"], [1.0]), "scores 1"),
+        (lambda: Classify(["a", "b"], ["x", "x"], 4), "labels: all are 'x'"),
+        (lambda: Classify(["a", "b"], ["x"], 4), "texts 2, labels 1"),
+    ],
+)
+def test_data_that_teach_nothing_are_refused_before_training(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"steps": 0}, "steps"),
+        ({"batch": 1}, "batch"),
+        ({"accumulate": 0}, "accumulate"),
+        ({"precision": "float16"}, "precision"),
+        ({"patience": 1}, "patience"),
+    ],
+)
+def test_arguments_outside_what_is_allowed_are_refused(
+    model: SentenceTransformer, wrong: dict[str, Any], message: str
 ) -> None:
-    before = {name: weight.clone() for name, weight in model.named_parameters()}
-    curve = train(model, "cls", pairs, pairs, rate=1e-2, look_at=(0, 3))
-    assert model.pooling == ("mean",) and not model.training
-    assert all(torch.equal(before[name], weight) for name, weight in model.named_parameters())
-    assert np.abs(curve[3] - curve[0]).max() > 0.01
+    with pytest.raises(ValueError, match=message):
+        train(model, search(), **{"steps": 1, **wrong})
 
 
-def test_untrained_point_is_the_model_under_that_pooling(model: SentenceTransformer, pairs: pd.DataFrame) -> None:
-    curve = train(model, "mean", pairs, pairs, rate=1e-3, look_at=(0, 1))
-    assert np.allclose(curve[0], pair_cosines(model, pairs))
+# ------------------------------------------------------------------------------------------------- the head travels
 
 
-def test_the_same_seed_gives_the_same_curve_and_a_short_training_is_the_beginning_of_a_long_one(
-    model: SentenceTransformer, pairs: pd.DataFrame
+def test_the_head_travels_in_the_folder_and_sentence_transformers_loads_the_rest(
+    model: SentenceTransformer, tmp_path: Path
 ) -> None:
-    long = train(model, "mean", pairs, pairs, rate=1e-3, look_at=(2, 4), seed=5)
-    short = train(model, "mean", pairs, pairs, rate=1e-3, look_at=(2,), seed=5)
-    other = train(model, "mean", pairs, pairs, rate=1e-3, look_at=(2,), seed=6)
-    assert np.allclose(long[2], short[2]) and not np.allclose(short[2], other[2])
+    from sentence_transformers import SentenceTransformer as Peer
+
+    task = Classify(TEXTS[:6], list("ababab"), SentenceEncoder(model).dimension)
+    train(model, task, steps=2, batch=4)
+    model.save_pretrained(tmp_path / "two-tasks")
+    save_head(tmp_path / "two-tasks", task)
+    texts = TEXTS[:5]
+    vectors = SentenceEncoder(str(tmp_path / "two-tasks"), truncation="ignore").encode(texts)
+    np.testing.assert_allclose(Peer(str(tmp_path / "two-tasks"), device="cpu").encode(texts), vectors, atol=1e-5)
+    head, labels = load_head(tmp_path / "two-tasks")
+    with torch.no_grad():
+        chosen = head(torch.from_numpy(vectors)).argmax(dim=1)
+    assert [labels[number] for number in chosen] == task.predict(vectors)
 
 
-def test_enough_steps_teach_the_pairs(model: SentenceTransformer, pairs: pd.DataFrame) -> None:
-    from stlib.evidence.evaluation import order_accuracy
-
-    curve = train(model, "mean", pairs, pairs, rate=3e-3, look_at=(0, 120))
-    untrained, trained = (order_accuracy(curve[step], pairs["score"], pairs["anchor"]) for step in (0, 120))
-    assert trained > untrained + 10
-
-
-def test_rates_are_judged_on_groups_that_were_not_trained_on(
-    model: SentenceTransformer, pairs: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen = []
-
-    def spy(model: object, pooling: str, learn: pd.DataFrame, judge: pd.DataFrame, **options: object) -> object:
-        seen.append((set(learn["anchor"]), set(judge["anchor"]), options["rate"]))
-        return {7: np.arange(len(judge), dtype=float)}
-
-    monkeypatch.setattr("stlib.evidence.training.train", spy)
-    scores = inner_scores(model, "cls", pairs, steps=7)
-    assert list(scores) == list(RATES) == [rate for *_, rate in seen]
-    assert all(not learn & judge and learn | judge == set(pairs["anchor"]) for learn, judge, _ in seen)
-
-
-def test_a_part_keeps_what_the_score_reads(pairs: pd.DataFrame) -> None:
-    chosen = part(pairs, (pairs["anchor"] == "a1").to_numpy())
-    assert len(chosen) == 3 and chosen.attrs["has_anchor"] and list(chosen.index) == [0, 1, 2]
-
-
-def test_recorded_trial_is_whole() -> None:
-    from stlib.evidence.claims import measurement
-
-    record = measurement("fair_trial")
-    steps, folds = record["protocol"]["steps"], 2
-    assert [row["step"] for row in record["summary"]] == list(steps) and steps[0] == 0 and steps[-1] >= 20
-    runs = folds * len(record["protocol"]["modes"]) * len(record["protocol"]["seeds"])
-    assert len(record["curves"]) == runs and len(record["protocol"]["seeds"]) >= 3
-    for choice in record["chosen"]:
-        assert choice["rate"] == max(choice["inner"], key=lambda tried: tried[1])[0]
+def test_a_folder_without_a_head_or_with_a_damaged_one_says_so(model: SentenceTransformer, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="classifier"):
+        load_head(tmp_path)
+    task = Classify(TEXTS[:4], list("abab"), 8)
+    save_head(tmp_path, task)
+    (tmp_path / "classifier" / "model.safetensors").write_bytes(b"no")
+    with pytest.raises(ValueError, match="cannot read the classification head"):
+        load_head(tmp_path)
