@@ -36,7 +36,7 @@ def two_heads(width: int = 384, classes: int = 8, weight: float | None = None) -
     def row(x: float, y: float, wide: float, text: str, **look: str) -> None:
         drawing.box(x, y - TALL / 2, wide, TALL, text, **look)
 
-    row(8, UPPER, 130, "pairs\nthat mean the same", **blue)
+    row(8, UPPER, 130, "pairs\nof one meaning", **blue)
     row(8, LOWER, 130, "texts\nwith a label", **orange)
     drawing.box(184, MIDDLE - 52, 98, 104, "backbone\nshared", fill=PALE)
     drawing.box(324, MIDDLE - 52, 98, 104, "pooling\nshared", fill=PALE)
