@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -120,8 +121,11 @@ def _key(encoder: SentenceEncoder, texts: Sequence[str], what: list[Any]) -> str
 def weights_key(encoder: SentenceEncoder) -> str:
     """A hash of all parameters and of the tokenizer as they are now, however they came to be so."""
     backend = getattr(encoder.tokenizer, "backend_tokenizer", None)
-    tokenizer = backend.to_str() if backend is not None else repr(sorted(encoder.tokenizer.get_vocab().items()))
-    digest = hashlib.sha256(tokenizer.encode())
+    if backend is None:
+        tokenizer = repr(sorted(encoder.tokenizer.get_vocab().items()))
+    else:  # how its last caller had it cut and pad is not the encoder's doing
+        tokenizer = json.dumps(json.loads(backend.to_str()) | {"truncation": None, "padding": None})
+    digest = hashlib.sha256(tokenizer.encode("utf-8", "surrogatepass"))
     for name, weight in encoder.model.named_parameters():
         digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
         digest.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())

@@ -69,6 +69,16 @@ def test_other_texts_and_prompts_are_other_vectors(own: SentenceEncoder, monkeyp
     assert len(calls) == 3
 
 
+def test_whoever_used_the_tokenizer_before_changes_nothing(
+    own: SentenceEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = counted(own, monkeypatch)
+    encoded(own, TEXTS)
+    own.tokenizer(TEXTS, padding=True, truncation=True, max_length=7)
+    encoded(own, TEXTS)
+    assert len(calls) == 1
+
+
 def test_a_damaged_file_is_computed_again(own: SentenceEncoder, cache: Path) -> None:
     expected = encoded(own, TEXTS)
     (file,) = cache.glob("*.npz")
