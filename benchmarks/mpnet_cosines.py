@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from stlib import SentenceEncoder, checkpoint
+from stlib import SentenceEncoder, hub
 from stlib.evidence.claims import machine, versions
 from stlib.evidence.controls import untrained_bert
 from stlib.evidence.corpora import load_pairs, load_sentences
@@ -65,7 +65,7 @@ def main(folder: str, *sources: str) -> None:
     times = "processor_milliseconds_a_thousand_tokens"
     record = {
         "what": "cosine of each pair by all-mpnet-base-v2, keyed by the SHA-256 of the pairs file",
-        "model": {"name": "all-mpnet-base-v2", "sha256": checkpoint.weights_sha256(Path(folder))},
+        "model": {"name": "all-mpnet-base-v2", "sha256": hub.weights_sha256(Path(folder))},
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine() | {"threads": torch.get_num_threads()},
         "versions": versions(),

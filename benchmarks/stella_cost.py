@@ -24,10 +24,11 @@ import numpy as np
 import torch
 
 from stlib import Projection, SentenceEncoder
-from stlib.checkpoint import DEFAULT_MODEL, Layout, write_layout
+from stlib.checkpoint import Layout, write_layout
 from stlib.evidence.claims import machine, versions
 from stlib.evidence.corpora import load_sentences
 from stlib.files import write_json
+from stlib.hub import DEFAULT_MODEL
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "stella_cost.json"
 PARAMETERS = 1_543_268_864

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stlib.files import first_line, read_json, warn
+from stlib.files import as_value_error, read_json, warn
 
 ATTENTION = ("auto", "bidirectional", "causal")
+#: What a backbone's weights may be kept in: the name that `dtype` takes -> torch's type.
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -49,7 +50,7 @@ class Backbone(nn.Module):
     @property
     def encoder(self) -> Any:
         """The part that encodes, a Hugging Face model: of BART, `last_hidden_state` would be the decoder's."""
-        return self.model.get_encoder() if self.config.is_encoder_decoder else self.model
+        return _encoding_part(self.model)
 
     @property
     def vocabulary(self) -> int:
@@ -64,8 +65,7 @@ class Backbone(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """[B, T], [B, T] -> [B, T, H], in the weights' type. States of masked cells mean nothing."""
         if attention_mask is None:
-            states: Tensor = self._run(input_ids, None)
-            return states
+            return self._run(input_ids, None)
         keep = attention_mask != 0
         # Families with absolute positions count from the left edge, so the tokens of a row are moved there first.
         order = (~keep).to(torch.uint8).argsort(dim=1, stable=True)
@@ -74,85 +74,33 @@ class Backbone(nn.Module):
         back = order.argsort(dim=1).unsqueeze(-1).expand_as(states)
         return states.gather(1, back)
 
+    def _run(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+        without_cache = {"use_cache": False} if "use_cache" in self.accepts else {}
+        output = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **without_cache)
+        states: Tensor = output.last_hidden_state
+        return states
+
     def save(self, folder: Path) -> None:
         """Write config and weights. The saved model needs no code of its own, and must not ask others to run any."""
         if hasattr(self.config, "auto_map"):
             del self.config.auto_map
-        with quiet():
+        with _quiet():
             self.model.save_pretrained(folder, safe_serialization=True)
 
-    def _run(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
-        inputs: dict[str, Any] = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if "use_cache" in self.accepts:
-            inputs["use_cache"] = False
-        states: Tensor = self.encoder(**inputs).last_hidden_state
-        return states
+
+def _encoding_part(model: Any) -> Any:
+    return model.get_encoder() if model.config.is_encoder_decoder else model
 
 
-def load_backbone(
-    folder: Path, *, pad_id: int | None, attention: str = "auto", dtype: str = "float32", declares_mean: bool = False
-) -> Backbone:
-    """Load the model in `folder`, without remote code, and prove that it attends in the direction asked for.
-
-    Args:
-        folder: holds config.json and weights in the Hugging Face layout.
-        pad_id: the tokenizer's padding id; the config's is taken where the tokenizer has none.
-        attention: "auto" obeys `config.is_causal` where it is there; a decoder whose folder points to remote code
-            and declares mean pooling is bidirectional (stella); a decoder without remote code stays causal.
-        declares_mean: the folder's pooling is mean.
-
-    Raises:
-        ValueError: a folder that does not hold a whole, finite model that transformers knows; an `attention` that
-            the model cannot have, or that "auto" cannot tell.
-    """
-    from transformers import CONFIG_MAPPING, AutoConfig
-
-    if not (folder / "config.json").is_file():
-        raise ValueError(f"{folder} holds no config.json: not a model folder")
-    if (folder / "adapter_config.json").exists():
-        raise ValueError(f"{folder} holds an adapter (adapter_config.json), not a whole model: merge it into its base")
-    model_type = read_json(folder / "config.json").get("model_type")
-    if model_type is not None and model_type not in CONFIG_MAPPING:
-        raise ValueError(f"{folder}: transformers has no model_type {model_type!r}, and remote code is never run")
-    with _clear_errors(folder, "config.json"):
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    config._attn_implementation = None  # a folder could name a kernel on the hub here, which is code
-    config.transformers_weights = None  # nor may it name another file of weights than the one that is checked
-    if hasattr(config, "use_cache"):
-        config.use_cache = False
-    stated = getattr(config, "is_causal", None)
-    remote_code = bool(getattr(config, "auto_map", None))
-    causal = {"bidirectional": False, "causal": True}.get(attention, stated)
-    if causal is not None and (stated is not None or attention == "bidirectional"):
-        config.is_causal = causal  # must stand in the config object before the model is made: later, padding undoes it
-    model = _load_model(folder, config, DTYPES[dtype])
-    backbone = Backbone(model, _first_integer(pad_id, config.pad_token_id, config.eos_token_id))
-    if attention == "auto" and stated is None and backbone.causal and remote_code:
-        if not declares_mean:
-            raise ValueError(
-                f"{folder} holds a decoder that is meant to run with its own code, which is never run, and nothing in "
-                'it tells the direction of attention: say attention="bidirectional" or attention="causal"'
-            )
-        causal = False
-    if causal is not None and backbone.causal != causal:
-        backbone = _turn(backbone, causal, folder)
-    return backbone
-
-
-def _turn(backbone: Backbone, causal: bool, folder: Path) -> Backbone:
-    """Set the direction of attention and prove it."""
-    backbone.config.is_causal = causal
-    for module in backbone.modules():
-        if isinstance(getattr(module, "is_causal", None), bool):
-            module.is_causal = causal  # type: ignore[assignment]  # read by the kernels where no mask is built
-    with contextlib.suppress(ValueError):  # a model that turned halfway: its answer depends on padding
-        turned = Backbone(backbone.model, backbone.pad_id)
-        if turned.causal == causal:
-            return turned
-    raise ValueError(
-        f'attention="{"causal" if causal else "bidirectional"}" is not available for {folder}: this '
-        f"{backbone.config.model_type} model attends {'in both directions' if causal else 'causally'}"
-    )
+def _usable_positions(encoder: nn.Module) -> int | None:
+    """How many tokens fit: RoBERTa and its kin count positions from the padding id upwards, so some are lost."""
+    limit: int | None = getattr(encoder.config, "max_position_embeddings", None)
+    if limit is None or limit < 1:
+        return None
+    for name, module in encoder.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            limit = min(limit, int(module.num_embeddings) - int(module.padding_idx) - 1)
+    return limit
 
 
 @torch.no_grad()
@@ -181,15 +129,61 @@ def _is_causal(backbone: Backbone) -> bool:
     return answers.pop()
 
 
-def _usable_positions(encoder: nn.Module) -> int | None:
-    """How many tokens fit: RoBERTa and its kin count positions from the padding id upwards, so some are lost."""
-    limit: int | None = getattr(encoder.config, "max_position_embeddings", None)
-    if limit is None or limit < 1:
-        return None
-    for name, module in encoder.named_modules():
-        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            limit = min(limit, int(module.num_embeddings) - int(module.padding_idx) - 1)
-    return limit
+def load_backbone(
+    folder: Path, *, pad_id: int | None, attention: str = "auto", dtype: str = "float32", declares_mean: bool = False
+) -> Backbone:
+    """Load the model in `folder`, without remote code, and prove that it attends in the direction asked for.
+
+    Args:
+        folder: holds config.json and weights in the Hugging Face layout.
+        pad_id: the tokenizer's padding id; the config's is taken where the tokenizer has none.
+        attention: "auto" obeys `config.is_causal` where it is there; a decoder whose folder points to remote code
+            and declares mean pooling is bidirectional (stella); a decoder without remote code stays causal.
+        declares_mean: the folder's pooling is mean.
+
+    Raises:
+        ValueError: a folder that does not hold a whole, finite model that transformers knows; an `attention` that
+            the model cannot have, or that "auto" cannot tell.
+    """
+    config = _load_config(folder)
+    stated = getattr(config, "is_causal", None)
+    in_doubt = attention == "auto" and stated is None and bool(getattr(config, "auto_map", None))
+    causal = {"bidirectional": False, "causal": True}.get(attention, False if in_doubt and declares_mean else stated)
+    if causal is False or stated is not None:
+        config.is_causal = causal  # must stand in the config object before the model is made: later, padding undoes it
+    model = _load_model(folder, config, DTYPES[dtype])
+    stand_ins = (pad_id, config.pad_token_id, config.eos_token_id)
+    backbone = Backbone(model, next((token for token in stand_ins if isinstance(token, int)), 0))
+    if causal is None and in_doubt and backbone.causal:
+        raise ValueError(
+            f"{folder} holds a decoder that is meant to run with its own code, which is never run, and nothing in "
+            'it tells the direction of attention: say attention="bidirectional" or attention="causal"'
+        )
+    if causal is not None and backbone.causal != causal:
+        raise ValueError(
+            f'attention="{"causal" if causal else "bidirectional"}" is not available for {folder}: this '
+            f"{config.model_type} model attends {'causally' if backbone.causal else 'in both directions'}"
+        )
+    return backbone
+
+
+def _load_config(folder: Path) -> Any:
+    from transformers import CONFIG_MAPPING, AutoConfig
+
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{folder} holds no config.json: not a model folder")
+    if (folder / "adapter_config.json").exists():
+        raise ValueError(f"{folder} holds an adapter (adapter_config.json), not a whole model: merge it into its base")
+    model_type = read_json(folder / "config.json").get("model_type")
+    if model_type is not None and model_type not in CONFIG_MAPPING:
+        raise ValueError(f"{folder}: transformers has no model_type {model_type!r}, and remote code is never run")
+    with as_value_error(f"{folder}: config.json cannot be read"):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    config._attn_implementation = None  # a folder could name a kernel on the hub here, which is code
+    config.transformers_weights = None  # nor may it name another file of weights than the one that is checked
+    if hasattr(config, "use_cache"):
+        config.use_cache = False
+    return config
 
 
 def _load_model(folder: Path, config: Any, dtype: torch.dtype) -> nn.Module:
@@ -200,7 +194,7 @@ def _load_model(folder: Path, config: Any, dtype: torch.dtype) -> nn.Module:
     # T5 has a class for its encoder alone, which reads whole checkpoints too; other families load whole.
     encoder_only = TEXT_ENCODERS.get(config.model_type, "").endswith("EncoderModel")
     loader = AutoModelForTextEncoding if encoder_only else AutoModel
-    with _clear_errors(folder, f"weights, {_weights_file(folder)}"), quiet():
+    with as_value_error(f"{folder}: {_weights_file(folder)} cannot be read"), _quiet():
         model, report = loader.from_pretrained(
             folder, config=config, dtype=dtype, output_loading_info=True, local_files_only=True,
             trust_remote_code=False, weights_only=True, ignore_mismatched_sizes=True,  # judged below, by name
@@ -216,7 +210,7 @@ def _weights_file(folder: Path) -> str:
     if found is None:
         raise ValueError(f"{folder} holds no weights: neither model.safetensors nor pytorch_model.bin")
     if found.endswith(".json"):
-        with _clear_errors(folder, found):
+        with as_value_error(f"{folder}: {found} cannot be read"):
             shards = {str(shard) for shard in read_json(folder / found)["weight_map"].values()}
         outside = sorted(shard for shard in shards if shard in (".", "..") or "/" in shard or "\\" in shard)
         if outside:
@@ -226,7 +220,7 @@ def _weights_file(folder: Path) -> str:
 
 def _judge(model: Any, report: dict[str, Any], folder: Path) -> None:
     """Refuse what would be silently random or silently left out; an unused pooler or head may be missing or spare."""
-    encoder = model.get_encoder() if model.config.is_encoder_decoder else model
+    encoder = _encoding_part(model)
     prefix = next((f"{name}." for name, module in model.named_modules() if module is encoder and name), "")
     kept = {prefix + name.split(".")[0] for name, _ in encoder.named_children()} - {prefix + "pooler"}
 
@@ -235,47 +229,34 @@ def _judge(model: Any, report: dict[str, Any], folder: Path) -> None:
         return any(key == name or key.startswith(f"{name}.") for name in kept) and not key.endswith("position_ids")
 
     mismatched = [str(item[0] if isinstance(item, (tuple, list)) else item) for item in report["mismatched_keys"]]
+    # the sum is a quick test that never passes a NaN; where it fails (it may overflow) each entry is looked at
+    broken = [
+        name
+        for name, weight in model.named_parameters()
+        if not torch.isfinite(weight.detach().sum()) and not torch.isfinite(weight).all()
+    ]
     faults = {
         "weights of another shape than config.json says": sorted(mismatched),
         "weights missing": sorted(filter(belongs, report["missing_keys"])),
         "weights that config.json has no place for": sorted(filter(belongs, report["unexpected_keys"])),
-        "weights that are not finite": _not_finite(model),
+        "weights that are not finite": broken,
     }
-    found = [f"{what}: {', '.join(keys[:5])}{' …' if len(keys) > 5 else ''}" for what, keys in faults.items() if keys]
+    found = [f"{what}: {_some(keys)}" for what, keys in faults.items() if keys]
     if found:
         raise ValueError(f"{folder} does not hold a whole model; {'; '.join(found)}")
     if any(key.startswith("pooler.") for key in report["missing_keys"]):
         model.pooler = None  # never used here; kept, it would be saved with random weights
     spare = sorted(key for key in report["unexpected_keys"] if not belongs(key) and not key.endswith("position_ids"))
     if spare:
-        names = ", ".join(spare[:5]) + (" …" if len(spare) > 5 else "")
-        warn(f"{folder.name}: weights that the encoder does not use were left out: {names}")
+        warn(f"{folder.name}: weights that the encoder does not use were left out: {_some(spare)}")
 
 
-def _not_finite(model: nn.Module) -> list[str]:
-    # the sum is a quick test that never passes a NaN; where it fails (it may overflow) each entry is looked at
-    return [
-        name
-        for name, weight in model.named_parameters()
-        if not torch.isfinite(weight.detach().sum()) and not torch.isfinite(weight).all()
-    ]
-
-
-def _first_integer(*candidates: Any) -> int:
-    return next((value for value in candidates if isinstance(value, int)), 0)
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
 
 
 @contextlib.contextmanager
-def _clear_errors(folder: Path, what: str) -> Iterator[None]:
-    """Turn whatever a damaged file raises into one `ValueError` that names the folder and what was being read."""
-    try:
-        yield
-    except Exception as error:
-        raise ValueError(f"{folder}: cannot read its {what} ({first_line(error)})") from error
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
     """Silence transformers' progress bars and tables: what matters in them is judged and raised here."""
     from transformers.utils import logging
 

@@ -13,64 +13,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stlib.checkpoint import DEFAULT_MODEL
+from stlib import checks
+from stlib.estimator import Transformer
 from stlib.fast import FastBackbone, has_hooks
-from stlib.files import first_line
-from stlib.model import SentenceTransformer, check_choice
+from stlib.files import as_value_error
+from stlib.hub import DEFAULT_MODEL
+from stlib.model import SentenceTransformer
 from stlib.pooling import Pooling
-from stlib.projection import positive_integer
-from stlib.tokens import TRUNCATION, BareTokenizer, batches, check_texts
+from stlib.tokens import TRUNCATION, BareTokenizer, batches
 
 _BATCH_TOKENS = 4096
+# Held while something is set on a model or made of it: threads may share an encoder, and encoders a model.
+_LOCK = threading.RLock()
 
 
-class _Transformer:
-    """What scikit-learn asks of a transformer whose parameters are the constructor's arguments, in `_params`."""
-
-    _params: dict[str, Any]
-    encode: Callable[..., Any]
-
-    def fit(self, X: Any = None, y: Any = None) -> Any:
-        """Nothing to learn. Returns self."""
-        return self
-
-    def transform(self, X: Iterable[str]) -> np.ndarray:
-        """`encode`, under the name that scikit-learn uses: n texts -> [n, D]."""
-        vectors: np.ndarray = self.encode([X] if isinstance(X, str) else X)
-        return vectors
-
-    def fit_transform(self, X: Iterable[str], y: Any = None) -> np.ndarray:
-        return self.transform(X)
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The constructor's arguments, as they were given."""
-        return dict(self._params)
-
-    def set_params(self, **params: Any) -> Any:
-        """Change constructor arguments: becomes what a new encoder with them is, or stays as it was."""
-        unknown = sorted(set(params) - set(self._params))
-        if unknown:
-            raise ValueError(f"unknown parameters {unknown}: allowed are {list(self._params)}")
-        if params:
-            self.__dict__ = type(self)(**{**self._params, **params}).__dict__
-        return self
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
-
-    def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
-
-        return Tags(
-            estimator_type=None,
-            target_tags=TargetTags(required=False),
-            transformer_tags=TransformerTags(),
-            input_tags=InputTags(string=True, one_d_array=True, two_d_array=False),
-            requires_fit=False,
-        )
-
-
-class SentenceEncoder(_Transformer):
+class SentenceEncoder(Transformer):
     """Sentences in, vectors out. Works in a scikit-learn `Pipeline`.
 
     Args:
@@ -107,22 +64,16 @@ class SentenceEncoder(_Transformer):
         choices = {"pooling": pooling, "output_dim": output_dim, "normalize": normalize, "attention": attention,
                    "dtype": dtype, "revision": revision}  # fmt: skip
         self._params = {"model": model, **choices, "device": device, "max_length": max_length, "truncation": truncation}
-        check_choice("truncation", truncation, TRUNCATION)
-        _check_device(device)
-        self.model = _load(model, choices)
+        checks.choice("truncation", truncation, TRUNCATION)
+        with as_value_error(f"device={device!r} is not available"):
+            torch.empty(0, device=device)
+        self.model = _given_or_loaded(model, choices)
         self.truncation = truncation
         if max_length is not None:
             self.max_length = max_length
-        if device is None:
-            device = "cuda" if torch.cuda.is_available() else self._device
-        self.model.to(device)
+        self.model.to(device or ("cuda" if torch.cuda.is_available() else self._device))
         self.packed = True  # False: the plain path, to compare with
-        self._forget()
-
-    def _forget(self) -> None:
-        """Nothing kept from the model: what is made of it again when it is needed."""
-        self._lock = threading.RLock()
-        self._fast: FastBackbone | None = None
+        self._fast: FastBackbone | None = None  # both are made when they are needed
         self._bare: BareTokenizer | None = None
 
     @property
@@ -184,27 +135,27 @@ class SentenceEncoder(_Transformer):
         The result depends neither on batch, nor on order, nor on batch mates (float32: within 1e-5). Texts of equal
         token count go together, so nothing is padded and no mask is needed.
         """
-        texts, single = check_texts(sentences)
-        budget = _BATCH_TOKENS if batch_tokens is None else positive_integer("batch_tokens", batch_tokens)
+        texts = checks.sentences(sentences)
+        budget = _BATCH_TOKENS if batch_tokens is None else checks.positive_integer("batch_tokens", batch_tokens)
         prefix = self.model.prompt(prompt, prompt_name)
         ids = self._token_ids([prefix + text for text in texts] if prefix else texts)
         skipped = 0 if self.model.include_prompt or not prefix else self._tokenize().prompt_length(prefix)
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        with _evaluating(self.model, self._lock):
+        with _evaluating(self.model):
             for rows, states in self._states(ids, budget, show_progress):  # [b], [b, T, H]
                 mask = None
                 if skipped:
                     mask = (torch.arange(states.shape[1], device=states.device) >= skipped).expand(states.shape[:2])
                 vectors[rows] = self.model.head(states, mask).cpu().numpy()
-        result: Any = vectors[0] if single else vectors
+        result: Any = vectors[0] if isinstance(sentences, str) else vectors
         return torch.from_numpy(result).to(self._device) if convert_to_tensor else result
 
     def token_embeddings(self, sentences: str | Iterable[str]) -> list[np.ndarray]:
         """Token states of each text, special tokens included: a list of float32 arrays [T_i, H]."""
-        texts, _ = check_texts(sentences)
+        texts = checks.sentences(sentences)
         ids = self._token_ids(texts)
         found: list[np.ndarray] = [np.zeros((0, self.model.backbone.width), dtype=np.float32)] * len(texts)
-        with _evaluating(self.model, self._lock):
+        with _evaluating(self.model):
             for rows, states in self._states(ids, _BATCH_TOKENS):
                 for row, state in zip(rows, states.float().cpu().numpy(), strict=True):
                     found[row] = state
@@ -212,8 +163,7 @@ class SentenceEncoder(_Transformer):
 
     def token_counts(self, sentences: str | Iterable[str]) -> list[int]:
         """How many tokens each text has, special ones included, before truncation."""
-        texts, _ = check_texts(sentences)
-        return [len(ids) for ids in self._tokenize().whole(texts)]
+        return [len(ids) for ids in self._tokenize().whole(checks.sentences(sentences))]
 
     def similarity(self, a: Any, b: Any = None) -> np.ndarray:
         """Cosine similarity [n, m] of vectors or sentences `a` and `b`; of `a` with itself without `b`.
@@ -224,24 +174,25 @@ class SentenceEncoder(_Transformer):
             TypeError: neither sentences nor vectors.
             ValueError: vectors that are not [n, D], or of unequal D.
         """
-        sides = [_vectors_or_texts("a", a)] + ([] if b is None else [_vectors_or_texts("b", b)])
+        sides = [_texts_or_vectors("a", a)] + ([] if b is None else [_texts_or_vectors("b", b)])
         texts = [text for side in sides if isinstance(side, list) for text in side]
         encoded = self.encode(texts)  # in one call, so that there is one warning at most
         for number, side in enumerate(sides):
             if isinstance(side, list):
-                sides[number], encoded = encoded[: len(side)], encoded[len(side) :]
-        first, second = _unit_length(sides[0]), _unit_length(sides[-1])
-        if first.shape[1] != second.shape[1]:
-            raise ValueError(f"a has vectors of {first.shape[1]} numbers and b of {second.shape[1]}")
-        similarity: np.ndarray = first @ second.T
+                sides[number] = _texts_or_vectors("ab"[number], encoded[: len(side)])
+                encoded = encoded[len(side) :]
+        if sides[0].shape[1] != sides[-1].shape[1]:
+            raise ValueError(f"a has vectors of {sides[0].shape[1]} numbers and b of {sides[-1].shape[1]}")
+        similarity: np.ndarray = sides[0] @ sides[-1].T
         return similarity
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_fast", "_bare")}
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self._params.items() if name != "model")
+        name = self._params["model"] if isinstance(self._params["model"], (str, os.PathLike)) else "SentenceTransformer"
+        return f"SentenceEncoder({os.fspath(name)!r}, {given})"
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__ |= state
-        self._forget()
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_fast": None, "_bare": None}
 
     def _tokenize(self) -> BareTokenizer:
         if self._bare is None or not self._bare.is_current(self.tokenizer):
@@ -252,13 +203,16 @@ class SentenceEncoder(_Transformer):
         """int32 [T] of each text, cut to `max_length`. Truncation is reported before anything is computed."""
         ids = self._tokenize().cut(texts, self.max_length, self.truncation)
         embeddings = self.model.backbone.vocabulary
-        if len(self.tokenizer) > embeddings:
-            _check_vocabulary(ids, embeddings)
+        for index, row in enumerate(ids if len(self.tokenizer) > embeddings else []):  # tokens without an embedding
+            if row.max(initial=0) >= embeddings:
+                raise ValueError(
+                    f"sentences[{index}] holds token id {row.max()}, but there are {embeddings} embeddings"
+                )
         return ids
 
     def _states(
         self, ids: list[np.ndarray], budget: int, show_progress: bool = False
-    ) -> Iterator[tuple[np.ndarray, Tensor]]:
+    ) -> Iterator[tuple[list[int], Tensor]]:
         """Row numbers [b] and token states [b, T, H] of texts with equal token counts, longest first."""
         from tqdm import tqdm
 
@@ -276,27 +230,27 @@ class SentenceEncoder(_Transformer):
         backbone = self.model.backbone
         if not self.packed or has_hooks(backbone):
             return lambda groups: [backbone(input_ids) for input_ids in groups]
-        with self._lock:
+        with _LOCK:
             if self._fast is None or not self._fast.is_current():
                 self._fast = FastBackbone(backbone)
             return self._fast
 
 
 @contextlib.contextmanager
-def _evaluating(model: SentenceTransformer, lock: threading.RLock) -> Iterator[None]:
+def _evaluating(model: SentenceTransformer) -> Iterator[None]:
     """No gradients and no dropout inside; a model in training goes back to it, and works for one thread at a time."""
     with torch.no_grad(), contextlib.ExitStack() as until_done:  # not inference mode: the result may be trained on
-        until_done.enter_context(lock)
+        until_done.enter_context(_LOCK)
         training = [module for module in model.modules() if module.training]
         if not training:
-            until_done.close()  # the lock: others may work as well
+            until_done.close()  # the lock: nothing is set, so that all may work at once
         for module in training:
             module.training = False
             until_done.callback(setattr, module, "training", True)
         yield
 
 
-def _load(model: Any, choices: dict[str, Any]) -> SentenceTransformer:
+def _given_or_loaded(model: Any, choices: dict[str, Any]) -> SentenceTransformer:
     if isinstance(model, SentenceTransformer):
         usual = inspect.signature(SentenceTransformer.from_pretrained).parameters
         changed = [name for name, value in choices.items() if value != usual[name].default]
@@ -308,53 +262,24 @@ def _load(model: Any, choices: dict[str, Any]) -> SentenceTransformer:
     return SentenceTransformer.from_pretrained(model, **choices)
 
 
-def _check_device(device: Any) -> None:
-    try:
-        if device is not None:
-            torch.empty(0, device=device)
-    except (AssertionError, RuntimeError, TypeError) as error:  # torch without CUDA asserts
-        raise ValueError(f"device={device!r} is not available: {first_line(error)}") from None
-
-
-def _check_vocabulary(ids: list[np.ndarray], embeddings: int) -> None:
-    """A tokenizer may know more tokens than the model has embeddings for; then the error says which text has one."""
-    for index, row in enumerate(ids):
-        if row.max(initial=0) >= embeddings:
-            raise ValueError(
-                f"sentences[{index}] holds token id {row.max()}, but the model has only {embeddings} embeddings"
-            )
-
-
-def _vectors_or_texts(name: str, value: Any) -> Any:
-    """One side of a comparison: an array [n, D], or a list of texts that `encode` then checks."""
+def _texts_or_vectors(name: str, value: Any) -> Any:
+    """One side of a comparison: a list of texts, which `encode` then checks, or vectors [n, D] of unit length."""
     if isinstance(value, str):
         return [value]
     if isinstance(value, (bytes, bytearray, Mapping)) or not isinstance(value, Iterable):
         raise TypeError(f"{name} must be sentences or vectors [n, D], got {type(value).__name__}")
-    if getattr(value, "ndim", 1) != 1:  # an array, a tensor or a data frame
-        value = value.detach().float().cpu() if isinstance(value, Tensor) else value
-    else:
-        value = [row.detach().float().cpu().numpy() if isinstance(row, Tensor) else row for row in value]
-        if not value or not _is_vector_or_number(value[0]):
+    if getattr(value, "ndim", 1) == 1:  # a collection, or one vector
+        value = [_plain(item) for item in value]
+        if not value or isinstance(value[0], (str, bytes, bool, type(None))):
             return value
-    try:
-        vectors = np.atleast_2d(np.asarray(value, dtype=np.float32))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be sentences or vectors [n, D]: {error}") from None
+    with as_value_error(f"{name} must be sentences or vectors [n, D]"):
+        vectors = np.atleast_2d(np.asarray(_plain(value), dtype=np.float32))
     if vectors.ndim != 2:
         raise ValueError(f"{name} must be sentences or vectors [n, D], got shape {vectors.shape}")
-    return vectors
-
-
-def _is_vector_or_number(first: Any) -> bool:
-    if isinstance(first, (str, bytes, bool)):
-        return False
-    return isinstance(first, (int, float, np.number)) or hasattr(first, "__len__")
-
-
-def _unit_length(vectors: np.ndarray) -> np.ndarray:
-    """Rows scaled to length 1; zeros stay. By the largest number first: squares of tiny ones would vanish."""
     largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0)
-    vectors = vectors / np.where(largest > 0, largest, 1)
-    unit: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return unit
+    scaled = vectors / np.where(largest > 0, largest, 1)  # first of all, since squares of tiny numbers would vanish
+    return scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-12)
+
+
+def _plain(value: Any) -> Any:
+    return value.detach().float().cpu().numpy() if isinstance(value, Tensor) else value

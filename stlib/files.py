@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and messages of one line: what every part of the package may use."""
+"""Files that are whole or not there, errors and warnings of one line: what every part of the package may use."""
 
 from __future__ import annotations
 
@@ -87,6 +87,15 @@ def _exchanged(one: Path, other: Path) -> bool:
         return False
     here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of Linux
     return bool(rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
+
+
+@contextlib.contextmanager
+def as_value_error(message: str) -> Iterator[None]:
+    """Turn whatever a damaged file or a strange value raises into one `ValueError` that begins so."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{message} ({first_line(error)})") from error
 
 
 def first_line(error: Exception) -> str:

@@ -11,13 +11,16 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stlib import checkpoint
+from stlib import checkpoint, checks, hub
 from stlib.backbone import ATTENTION, DTYPES, Backbone, load_backbone
-from stlib.files import read_json, warn
+from stlib.files import warn
 from stlib.pooling import Pooling, pool, pooling_modes
-from stlib.projection import Projection, positive_integer
+from stlib.projection import Projection
 from stlib.startup import collection_paused
-from stlib.tokens import check_text, load_tokenizer, save_tokenizer
+from stlib.tokens import load_tokenizer, save_tokenizer
+
+# What of a folder's layout the model itself may have changed since.
+_SAVED = ("pooling", "normalize", "max_length", "prompts", "default_prompt_name", "include_prompt")
 
 
 class SentenceTransformer(nn.Module):
@@ -92,13 +95,13 @@ class SentenceTransformer(nn.Module):
             ValueError: an argument outside what is allowed, or a folder that is damaged or not understood.
             FileNotFoundError: no such model.
         """
-        check_choice("attention", attention, ATTENTION)
-        check_choice("dtype", dtype, tuple(DTYPES))
+        checks.choice("attention", attention, ATTENTION)
+        checks.choice("dtype", dtype, tuple(DTYPES))
         modes = None if pooling is None else pooling_modes(pooling)
         if output_dim is not None:
-            positive_integer("output_dim", output_dim)
+            checks.positive_integer("output_dim", output_dim)
         with collection_paused():
-            folder = checkpoint.resolve(name_or_path, revision)
+            folder = hub.resolve(name_or_path, revision)
             layout = checkpoint.read_layout(folder)
             tokenizer = load_tokenizer(layout.transformer, lower_case=layout.lower_case)
             backbone = load_backbone(
@@ -143,8 +146,7 @@ class SentenceTransformer(nn.Module):
         if prompt is not None and prompt_name is not None:
             raise ValueError("give prompt or prompt_name, not both")
         if prompt is not None:
-            check_text("prompt", prompt)
-            return prompt
+            return checks.text("prompt", prompt)
         name = prompt_name if prompt_name is not None else self.default_prompt_name
         if name is None:
             return ""
@@ -163,15 +165,7 @@ class SentenceTransformer(nn.Module):
         """
         if self.backbone.config.is_encoder_decoder:
             warn("sentence-transformers reads the decoder's states from this folder; stlib reads the encoder's")
-        layout = dataclasses.replace(
-            self._layout,
-            pooling=self.pooling,
-            normalize=self.normalize,
-            max_length=self.max_length,
-            prompts=self.prompts,
-            default_prompt_name=self.default_prompt_name,
-            include_prompt=self.include_prompt,
-        )
+        layout = dataclasses.replace(self._layout, **{name: getattr(self, name) for name in _SAVED})
 
         def fill(fresh: Path) -> None:
             self.backbone.save(fresh)
@@ -179,11 +173,6 @@ class SentenceTransformer(nn.Module):
             checkpoint.write_layout(fresh, layout, self.projections, self.backbone.width)
 
         checkpoint.replace_model(Path(folder), fill)
-
-
-def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not allowed: use one of {allowed}")
 
 
 def _default_limit(backbone: Backbone, tokenizer: Any) -> int:
@@ -195,15 +184,14 @@ def _default_limit(backbone: Backbone, tokenizer: Any) -> int:
 
 def _choose_projection(layout: checkpoint.Layout, output_dim: int | None, width: int, folder: Path) -> list[Projection]:
     """The declared Dense modules, or the trained head of size `output_dim`, or an untrained projection."""
-    if output_dim is None:
-        return [checkpoint.read_projection(place) for place in layout.dense]
-    if not layout.dense and not layout.heads:
+    places, trained = layout.dense, checkpoint.trained_heads(layout)
+    if output_dim is not None and not trained:
         warn(f"output_dim={output_dim}: the checkpoint has no head; this one, {width} to {output_dim}, is untrained")
         return [Projection(width, output_dim)]
-    sizes = {size: [place] for size, place in layout.heads.items() if place not in layout.dense}
-    if layout.dense:
-        declared = read_json(layout.dense[-1] / "config.json").get("out_features")
-        sizes[declared] = layout.dense
-    if output_dim not in sizes:
-        raise ValueError(f"output_dim={output_dim}: {folder} has no trained head of that size, only {sorted(sizes)}")
-    return [checkpoint.read_projection(place) for place in sizes[output_dim]]
+    if output_dim is not None:
+        if output_dim not in trained:
+            raise ValueError(
+                f"output_dim={output_dim}: {folder} has no trained head of that size, only {sorted(trained)}"
+            )
+        places = trained[output_dim]
+    return [checkpoint.read_projection(place) for place in places]

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stlib.checks import positive_integer
+
 #: Activations that a projection may carry: our name -> torch's module. Nothing else is ever looked up by name.
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "identity": nn.Identity,
@@ -16,13 +18,6 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
     "sigmoid": nn.Sigmoid,
 }
-
-
-def positive_integer(name: str, value: object) -> int:
-    """`value` as an int, or a `ValueError` that names the argument."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or (number := value.__index__()) < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-    return number
 
 
 class Projection(nn.Module):

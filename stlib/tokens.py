@@ -1,52 +1,20 @@
-"""Texts into token ids: checked, cut where they are too long, grouped by length. Nothing is ever padded."""
+"""Texts into token ids: cut where they are too long, grouped by length. Nothing is ever padded."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stlib.files import first_line, warn
+from stlib.files import as_value_error, warn
 
 TRUNCATION = ("warn", "error", "ignore")
 # Texts are turned into ids this many at a time: the tokenizer's own objects are fifty times as large as the ids.
 _TEXTS_AT_ONCE = 2048
 _FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
-
-
-def check_texts(sentences: Any) -> tuple[list[str], bool]:
-    """The texts as a list, and whether a single one was given.
-
-    Raises:
-        TypeError: neither a `str` nor a flat collection of them; the message names the index and the type.
-        ValueError: a text that is not valid Unicode.
-    """
-    if isinstance(sentences, str):
-        check_text("sentences[0]", sentences)
-        return [sentences], True
-    dimensions = getattr(sentences, "ndim", 1)
-    flat = isinstance(sentences, Iterable) and not isinstance(sentences, (bytes, bytearray, Mapping))
-    if not flat or dimensions != 1:
-        shape = f" with {dimensions} dimensions" if dimensions != 1 else ""
-        raise TypeError(f"sentences must be a str or a sequence of str, got {type(sentences).__name__}{shape}")
-    texts = list(sentences)
-    for index, text in enumerate(texts):
-        check_text(f"sentences[{index}]", text)
-    return texts, False
-
-
-def check_text(name: str, text: object) -> None:
-    """Refuse what is not a `str`, or one with half a surrogate pair, which no tokenizer can read."""
-    if not isinstance(text, str):
-        raise TypeError(f"{name} must be a str, got {type(text).__name__}: {text!r:.80}")
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(f"{name} holds a lone surrogate at character {error.start}: not valid text") from None
 
 
 def load_tokenizer(folder: Path, *, lower_case: bool = False) -> Any:
@@ -63,15 +31,13 @@ def load_tokenizer(folder: Path, *, lower_case: bool = False) -> Any:
     found = [name for name in _FILES if (folder / name).is_file()]
     if not found:  # transformers would make up an empty one
         raise ValueError(f"{folder} holds no tokenizer: none of {', '.join(_FILES)}")
-    try:
+    with as_value_error(f"{folder}: its tokenizer, {found[0]} cannot be read"):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as error:
-        raise ValueError(f"{folder}: cannot read its tokenizer, {found[0]} ({first_line(error)})") from error
-    if lower_case and "lowercase" not in str(tokenizer.backend_tokenizer.normalizer).lower():
+    if lower_case:
         from tokenizers.normalizers import Lowercase, Sequence
 
-        usual = tokenizer.backend_tokenizer.normalizer
-        tokenizer.backend_tokenizer.normalizer = Sequence([Lowercase(), *([usual] if usual else [])])
+        rust = tokenizer.backend_tokenizer
+        rust.normalizer = Sequence([Lowercase(), *([rust.normalizer] if rust.normalizer else [])])
     return tokenizer
 
 
@@ -79,12 +45,12 @@ def save_tokenizer(tokenizer: Any, folder: Path, max_length: int) -> None:
     """Write the tokenizer with its limit; fixed truncation and padding would overrule that limit and are left out."""
     tokenizer = copy.deepcopy(tokenizer)
     tokenizer.init_kwargs.pop("auto_map", None)  # a saved model needs no code of its own
-    _unlimited(getattr(tokenizer, "backend_tokenizer", None))
+    _without_limits(getattr(tokenizer, "backend_tokenizer", None))
     tokenizer.model_max_length = max_length
     tokenizer.save_pretrained(folder)
 
 
-def _unlimited(rust: Any) -> Any:
+def _without_limits(rust: Any) -> Any:
     """What does a tokenizer's work in Rust, set to neither cut nor pad; `None` where there is only Python."""
     if not hasattr(rust, "encode_batch_fast"):
         return None
@@ -94,7 +60,7 @@ def _unlimited(rust: Any) -> Any:
 
 
 class BareTokenizer:
-    """Texts -> token ids, special tokens included, nothing cut and nothing padded.
+    """Texts -> token ids, special tokens included, nothing padded, cut only where it is told to.
 
     It works on a copy: the tokenizer itself may come with limits of its own (MiniLM's cuts and pads to 128), and keeps
     those that its last caller asked for.
@@ -102,7 +68,7 @@ class BareTokenizer:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer, self._size = tokenizer, len(tokenizer)
-        self._rust = _unlimited(copy.deepcopy(getattr(tokenizer, "backend_tokenizer", None)))
+        self._rust = _without_limits(copy.deepcopy(getattr(tokenizer, "backend_tokenizer", None)))
         if self._rust is not None:
             special = self._rust.encode("a").special_tokens_mask
         else:
@@ -115,7 +81,7 @@ class BareTokenizer:
         return tokenizer is self._tokenizer and len(tokenizer) == self._size
 
     def whole(self, texts: list[str]) -> Iterator[np.ndarray]:
-        """Ids of each text: int32 [T]."""
+        """All ids of each text: int32 [T]."""
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
             chunk = texts[start : start + _TEXTS_AT_ONCE]
             if self._rust is not None:
@@ -142,7 +108,7 @@ class BareTokenizer:
         return ids
 
     def _cut(self, ids: np.ndarray, limit: int) -> np.ndarray:
-        """[T] -> [limit], as the tokenizer itself would cut: special tokens stay as far as they fit."""
+        """[T] -> [limit], as the tokenizer itself would: on its side of the text; special tokens stay if they fit."""
         room, end = limit - self._before - self._after, len(ids) - self._after
         if room < 0:
             return ids[:limit]
@@ -155,25 +121,20 @@ class BareTokenizer:
         return len(ids) - bool(len(ids) and ids[-1] in self._tokenizer.all_special_ids)
 
 
-def batches(ids: list[np.ndarray], budget: int) -> Iterator[list[np.ndarray]]:
+def batches(ids: list[np.ndarray], budget: int) -> Iterator[list[list[int]]]:
     """Batches of up to `budget` tokens, or one longer text: lists of groups, the row numbers of texts of equal length.
 
     Longest first, so that memory that does not suffice is noticed at once. Texts without a token are left out.
     """
-    lengths = np.fromiter((len(row) for row in ids), dtype=np.int64, count=len(ids))
-    order = np.argsort(-lengths, kind="stable")
-    order = order[lengths[order] > 0]
-    groups: list[np.ndarray] = []
+    groups: dict[int, list[int]] = {}
     room = budget
-    for rows in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1):
-        while len(rows):
-            length = int(lengths[rows[0]])
-            if room < length and groups:
-                yield groups
-                groups, room = [], budget
-            fitting = max(1, room // length)
-            groups.append(rows[:fitting])
-            room -= length * len(groups[-1])
-            rows = rows[fitting:]
+    for row in sorted(range(len(ids)), key=lambda row: -len(ids[row])):
+        length = len(ids[row])
+        if room < length and groups:
+            yield list(groups.values())
+            groups, room = {}, budget
+        if length:
+            groups.setdefault(length, []).append(row)
+            room -= length
     if groups:
-        yield groups
+        yield list(groups.values())

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from stlib import checkpoint
+from stlib import hub
 from stlib.encoder import SentenceEncoder
 from stlib.evidence import corpora
 from stlib.evidence.claims import Claim, definition
@@ -69,7 +69,7 @@ class Study:
             model={
                 "name": public_name(source),
                 "revision": folder.name if known and folder else None,
-                "sha256": checkpoint.weights_sha256(folder) if folder else None,
+                "sha256": hub.weights_sha256(folder) if folder else None,
             },
             data={kind: _about(vars(self)[kind].attrs) for kind in used},
             seed=self.seed,
@@ -88,7 +88,7 @@ _current: Study | None = None
 
 
 def load(
-    model: str | os.PathLike[str] = checkpoint.DEFAULT_MODEL,
+    model: str | os.PathLike[str] = hub.DEFAULT_MODEL,
     *,
     pairs: str = "built-in",
     sentences: str = "built-in",

