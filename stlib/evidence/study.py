@@ -105,6 +105,7 @@ def load(
         evidence: a folder for the verdicts, or "".
     """
     global _current
+    logging.disable_progress_bar()  # of what a lesson loads through transformers besides
     sources = {"pairs": str(pairs), "sentences": str(sentences), "passages": str(passages)}
     _current = Study(model, sources, seed, str(evidence))
     return _current
