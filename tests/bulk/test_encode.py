@@ -1,47 +1,32 @@
-"""Files to vectors: what is refused, what comes out, what a kill leaves, and the same over Ray."""
+"""Shards to vectors on this machine: what comes out, what is refused, what a kill leaves and what a rerun makes."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import subprocess
 import sys
-import time
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import checkpoints
+import fsspec
 import numpy as np
 import pandas as pd
 import pytest
 
 from stlib import SentenceEncoder
-from stlib.bulk import encode as bulk
+from stlib.bulk import FailedShards, encode, encode_files
 
-TEXTS = [f"{checkpoints.TEXTS[number % len(checkpoints.TEXTS)]} {number}" for number in range(60)]
-TEXTS[7:9] = ["", 'two\nlines, "quoted"\tand tabbed']
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: Any) -> Path:
-    place = tmp_path_factory.mktemp("model")
-    prompts = {"query": "Tomatoes: "}
-    return checkpoints.wrap(checkpoints.build("minilm", place / "plain"), place / "tiny", prompts=prompts, limit=12)
-
-
-@pytest.fixture(scope="module")
-def tiny(folder: Path) -> SentenceEncoder:
-    return SentenceEncoder(folder, device="cpu", truncation="ignore")
+NAMES = ["a", "b", "deep/c", "deep/d"]
 
 
 @pytest.fixture
-def counted(tiny: SentenceEncoder, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many texts each call of `encode` was given."""
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many texts each call of `SentenceEncoder.encode` was given."""
     calls: list[int] = []
     encode = SentenceEncoder.encode
 
@@ -53,19 +38,13 @@ def counted(tiny: SentenceEncoder, monkeypatch: pytest.MonkeyPatch) -> list[int]
     return calls
 
 
-def write(file: Path, texts: Sequence[Any], column: str = "text") -> Path:
-    frame = pd.DataFrame({"id": range(len(texts)), column: pd.Series(list(texts), dtype=object)})
-    if file.suffix == ".parquet":
-        frame.to_parquet(file)
-    elif file.suffix == ".jsonl":
-        file.write_text("".join(json.dumps(row) + "\n" for row in frame.to_dict("records")), encoding="utf-8")
-    else:
-        frame.to_csv(file, index=False, sep="\t" if file.suffix == ".tsv" else ",")
-    return file
-
-
 def only(folder: Path) -> list[str]:
-    return sorted(file.name for file in folder.iterdir())
+    """Every file below the folder."""
+    return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+
+
+def embeddings(file: Path) -> np.ndarray:
+    return np.stack(pd.read_parquet(file)["embedding"])
 
 
 # ------------------------------------------------------------------------------------------------ what comes out
@@ -73,192 +52,218 @@ def only(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
 @pytest.mark.parametrize("chunk_rows", [7, 1000])
-def test_every_format_gives_the_vectors_of_encode(tmp_path: Path, tiny: Any, suffix: str, chunk_rows: int) -> None:
-    source = write(tmp_path / f"in{suffix}", TEXTS)
-    done = bulk.encode_file(source, "text", tmp_path / "out.npy", encoder=tiny, chunk_rows=chunk_rows)
+def test_every_format_gives_the_vectors_of_encode(
+    tmp_path: Path, tiny: Any, texts: list[str], write: Any, suffix: str, chunk_rows: int
+) -> None:
+    source = write(tmp_path / f"in{suffix}", texts)
+    done = encode_files(source, "text", tmp_path / "out.npy", encoder=tiny, chunk_rows=chunk_rows)
     vectors = np.load(tmp_path / "out.npy")
-    assert done == (60, 0, 32) and vectors.dtype == np.float32 and vectors.flags.c_contiguous
-    np.testing.assert_allclose(vectors, tiny.encode(TEXTS), atol=1e-6)
-    assert only(tmp_path) == [source.name, "out.npy"]
+    assert done == (1, 0, 60, 32, 1) and vectors.dtype == np.float32 and vectors.flags.c_contiguous
+    np.testing.assert_allclose(vectors, tiny.encode(texts), atol=1e-6)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [source.name, "out.npy"]
 
 
-def test_parquet_holds_row_numbers_and_fixed_size_lists(tmp_path: Path, tiny: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(bulk, "CHUNK_ROWS", 25)  # several row groups
-    bulk.encode_file(write(tmp_path / "in.csv", TEXTS), "text", tmp_path / "new" / "out.parquet", encoder=tiny)
-    frame = pd.read_parquet(tmp_path / "new" / "out.parquet")
-    assert list(frame.columns) == ["row", "embedding"] and frame["row"].tolist() == list(range(60))
+def test_each_shard_of_a_folder_becomes_one_of_the_same_name(tmp_path: Path, tiny: Any, shards: Path) -> None:
+    for name in ("_SUCCESS", "README.md", ".b.jsonl.crc", "_old/x.jsonl"):  # what is not data
+        (shards / name).parent.mkdir(exist_ok=True)
+        (shards / name).write_text("{")
+    out = tmp_path / "out"
+    assert encode_files(shards, "text", out, encoder=tiny, chunk_rows=6) == (4, 0, 80, 32, 1)
+    assert only(out) == [f"{name}.parquet" for name in NAMES]
+    frame = pd.read_parquet(out / "deep" / "c.parquet")
+    texts = pd.read_parquet(shards / "deep" / "c.parquet")["text"].tolist()
+    assert list(frame.columns) == ["row", "embedding"] and frame["row"].tolist() == list(range(20))
     assert frame["embedding"][0].dtype == np.float32
-    np.testing.assert_allclose(np.stack(frame["embedding"]), tiny.encode(TEXTS), atol=1e-6)
-    assert only(tmp_path / "new") == ["out.parquet"]
+    np.testing.assert_allclose(np.stack(frame["embedding"]), tiny.encode(texts), atol=1e-6)
+
+
+def test_files_and_folders_may_be_mixed_and_nothing_is_encoded_twice(tmp_path: Path, tiny: Any, shards: Path) -> None:
+    inputs = [shards / "a.csv", shards / "deep", f"{shards}/deep/../deep/d.jsonl"]
+    assert encode_files(inputs, "text", tmp_path / "out", encoder=tiny).shards == 3
+    assert only(tmp_path / "out") == ["a.parquet", "c.parquet", "d.parquet"]
+
+
+def test_an_address_that_fsspec_knows_is_read_and_written(tiny: Any, counted: list[int]) -> None:
+    with fsspec.open("memory://bucket/in/deep/x.jsonl", "w") as file:
+        file.write('{"text": "Tomatoes"}\n{"text": "Bread rises"}\n')
+    addresses = ("memory://bucket/in", "text", "memory://bucket/out")
+    try:
+        assert encode_files(*addresses, encoder=tiny) == (1, 0, 2, 32, 1)
+        assert encode_files(*addresses, encoder=tiny) == (1, 1, 2, 32, 0) and counted == [2]
+        with fsspec.open("memory://bucket/out/deep/x.parquet") as file:
+            vectors = np.stack(pd.read_parquet(file)["embedding"])
+        np.testing.assert_allclose(vectors, tiny.encode(["Tomatoes", "Bread rises"]), atol=1e-6)
+        assert len(fsspec.filesystem("memory").find("bucket")) == 2
+    finally:
+        fsspec.filesystem("memory").rm("bucket", recursive=True)
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".parquet"])
 def test_a_file_without_rows_gives_an_output_without_rows(tmp_path: Path, tiny: Any, suffix: str) -> None:
     (tmp_path / "in.csv").write_text("id,text\n")
     out = tmp_path / f"out{suffix}"
-    assert bulk.encode_file(tmp_path / "in.csv", "text", out, encoder=tiny).rows == 0
+    assert encode_files(tmp_path / "in.csv", "text", out, encoder=tiny).rows == 0
     assert np.load(out).shape == (0, 32) if suffix == ".npy" else len(pd.read_parquet(out)) == 0
 
 
-def test_a_named_prompt_goes_before_each_text(tmp_path: Path, tiny: Any) -> None:
-    source = write(tmp_path / "in.jsonl", TEXTS[:5])
-    bulk.encode_file(source, "text", tmp_path / "out.npy", encoder=tiny, prompt_name="query")
-    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), tiny.encode(TEXTS[:5], prompt_name="query"), atol=1e-6)
+def test_a_named_prompt_goes_before_each_text(tmp_path: Path, tiny: Any, texts: list[str], write: Any) -> None:
+    source, out = write(tmp_path / "in.jsonl", texts[:5]), tmp_path / "out.npy"
+    encode_files(source, "text", out, encoder=tiny, prompt_name="query")
+    np.testing.assert_allclose(np.load(out), tiny.encode(texts[:5], prompt_name="query"), atol=1e-6)
 
 
-def test_truncation_is_one_warning_for_the_whole_file(tmp_path: Path, folder: Path) -> None:
-    source = write(tmp_path / "in.csv", ["short", "long " * 40] * 10)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        bulk.encode_file(source, "text", tmp_path / "out.npy", encoder=str(folder), device="cpu", chunk_rows=3)
-    assert [str(warning.message) for warning in caught] == ["10 of 20 texts were truncated to 12 tokens"]
+def test_without_normalisation_the_vectors_keep_their_lengths(
+    tmp_path: Path, folder: Path, texts: list[str], write: Any
+) -> None:
+    encoder = SentenceEncoder(folder, normalize=False, truncation="ignore", device="cpu")
+    encode_files(write(tmp_path / "in.csv", texts), "text", tmp_path / "out.npy", encoder=encoder)
+    lengths = np.linalg.norm(np.load(tmp_path / "out.npy"), axis=1)
+    np.testing.assert_allclose(lengths, np.linalg.norm(encoder.encode(texts), axis=1), rtol=1e-5)
+    assert abs(lengths - 1).max() > 0.1
+
+
+def test_truncation_is_one_warning_for_all_shards_and_is_remembered(tmp_path: Path, folder: Path, write: Any) -> None:
+    inputs = [write(tmp_path / name, ["short", "long " * 40] * 5) for name in ("a.csv", "b.csv")]
+    settings = ("text", tmp_path / "out")
+    for kept in (0, 2):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert encode_files(inputs, *settings, encoder=str(folder), device="cpu", chunk_rows=3).kept == kept
+        assert [str(warning.message) for warning in caught] == ["10 of 20 texts were truncated to 12 tokens"]
+    with pytest.raises(FailedShards, match=r"row 2, column 'text': \d+ tokens, more than max_length=12"):
+        encode_files(inputs, *settings, encoder=str(folder), truncation="error")
 
 
 # ------------------------------------------------------------------------------------------------ what is refused
 
 
-def test_truncation_as_an_error_names_the_row_before_any_work(tmp_path: Path, folder: Path, counted: Any) -> None:
-    source = write(tmp_path / "in.csv", ["short"] * 9 + ["long " * 40])
-    with pytest.raises(ValueError, match=r"row 10, column 'text': \d+ tokens, more than max_length=12"):
-        bulk.encode_file(source, "text", tmp_path / "o.npy", encoder=str(folder), truncation="error", chunk_rows=4)
-    assert counted == [] and only(tmp_path) == ["in.csv"]
+@pytest.mark.parametrize("bad", ["null", "long"])
+def test_a_bad_row_is_named_by_shard_row_and_column_and_stops_no_other_shard(
+    tmp_path: Path, folder: Path, shards: Path, write: Any, bad: str
+) -> None:
+    write(shards / "b.jsonl", ["fine"] * 9 + [None if bad == "null" else "long " * 40] + ["fine"])
+    for name in ("a.csv", "deep/c.parquet", "deep/d.jsonl"):
+        write(shards / name, ["short"] * 3)
+    encoder = SentenceEncoder(folder, truncation="error", device="cpu")
+    with pytest.raises(FailedShards) as raised:
+        encode_files(shards, "text", tmp_path / "out", encoder=encoder, chunk_rows=4)
+    reason = "no text" if bad == "null" else "more than max_length=12"
+    first, last = str(raised.value).splitlines()
+    assert first.startswith(f"{shards}/b.jsonl: ") and "row 10, column 'text'" in first and reason in first
+    assert last == "1 of 4 shards failed" and list(raised.value.failed) == [f"{shards}/b.jsonl"]
+    assert only(tmp_path / "out") == ["a.parquet", "deep/c.parquet", "deep/d.parquet"]
 
-
-BAD = {
-    "null.jsonl": (b'{"text": "a"}\n\n{"text": null}\n', r"row 2, column 'text': no text"),
-    "absent.jsonl": (b'{"text": "a"}\n{"other": "b"}\n', r"row 2, column 'text': no text"),
-    "number.jsonl": (b'{"text": "a"}\n{"text": 5}\n', r"row 2, column 'text': expected text, got int"),
-    "surrogate.jsonl": (b'{"text": "a"}\n{"text": "\\ud800"}\n', r"row 2, column 'text': a lone surrogate"),
-    "broken.jsonl": (b'{"text": "a"}\n{"text": "b"\n', r"row 2, column 'text': Expecting"),
-    "list.jsonl": (b'{"text": "a"}\n[1]\n', r"row 2, column 'text': expected an object, got list"),
-    "latin.csv": ("text\nCafé\n".encode("latin-1"), r"row 1, column 'text': here or below: not UTF-8"),
-    "comma.csv": (b"id,text\n1,a\n2,b, c\n", r"row 2, column 'text': 3 fields where the header has 2"),
-    "quote.csv": (b'id,text\n1,a\n2,"b\n', r"row 2, column 'text': unexpected end of data"),
-    "column.csv": (b"id,sentence\n1,a\n", r"no column 'text'; it has \['id', 'sentence'\]"),
-    "column.jsonl": (b'{"id": 1, "sentence": "a"}\n', r"no column 'text'; it has \['id', 'sentence'\]"),
-    "empty.csv": (b"", "no column 'text'; it has none"),
-    "damaged.parquet": (b"PAR1", "row 1"),
-    "in.txt": (b"text\na\n", r"input='in.txt' is not allowed: .*\.csv"),
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_named_by_its_row_before_any_work(tmp_path: Path, tiny: Any, counted: Any, name: str) -> None:
-    content, message = BAD[name]
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=message):
-        bulk.encode_file(tmp_path / name, "text", tmp_path / "out.npy", encoder=tiny, chunk_rows=1)
-    assert counted == [] and only(tmp_path) == [name]
-
-
-def test_a_null_in_parquet_is_named_by_its_row(tmp_path: Path, tiny: Any, counted: Any) -> None:
-    source = write(tmp_path / "in.parquet", ["a", "b", None])
-    with pytest.raises(ValueError, match="row 3, column 'text': no text"):
-        bulk.encode_file(source, "text", tmp_path / "out.npy", encoder=tiny)
-    with pytest.raises(ValueError, match=r"no column 'txt'; it has \['id', 'text'\]"):
-        bulk.encode_file(source, "txt", tmp_path / "out.npy", encoder=tiny)
-    assert counted == [] and only(tmp_path) == ["in.parquet"]
+    write(shards / "b.jsonl", ["fine"])
+    assert encode_files(shards, "text", tmp_path / "out", encoder=encoder) == (4, 3, 10, 32, 1)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"out": "out.csv"}, r"out='out.csv' is not allowed"),
-        ({"source": "none.csv"}, "no such file"),
+        ({"inputs": []}, "inputs"),
+        ({"inputs": "none.csv"}, "input='.*none.csv': no such file"),
+        ({"inputs": "empty"}, "nor a folder with files that end in one of .*jsonl"),
+        ({"inputs": "in/notes.txt"}, r"input='.*notes.txt' is not allowed: its name must end in one of \('.csv'"),
+        ({"inputs": ["in/a.csv", "twin/a.jsonl"]}, "a.parquet would be made twice"),
+        ({"out": "out.csv"}, "out='.*out.csv' is not allowed"),
+        ({"out": "out.npy"}, "out='.*out.npy' is not allowed for 4 shards: use a folder"),
+        ({"inputs": "in/a.csv", "out": "in/notes"}, "is not allowed"),
+        ({"out": "in/new"}, "lies in the input '.*', where the next run would read it"),
+        ({"inputs": "in/deep/c.parquet", "out": "in/deep/c.parquet"}, "c.parquet would be an input, too"),
+        ({"inputs": "in/deep/c.parquet", "out": "in/deep"}, "c.parquet would be an input, too"),
+        ({"inputs": "in/a.csv", "out": "empty/x.npy"}, "is not allowed"),
+        ({"inputs": "in/a.csv", "out": "memory://x.npy"}, r"on this machine, \.npy"),
+        ({"column": "txt"}, r"no column 'txt'; it has \['id', 'text'\]"),
         ({"engine": "spark"}, r"engine='spark' is not allowed: use one of \('local', 'ray'\)"),
         ({"actors": 2}, "address and actors go with engine='ray'"),
         ({"chunk_rows": 0}, "chunk_rows"),
-        ({"prompt_name": "none"}, "prompt_name='none'"),
-        ({"dtype": "bfloat16"}, "dtype: already decided"),
+        ({"truncation": "maybe"}, "truncation='maybe' is not allowed"),
+        ({"encoder": "tiny", "dtype": "bfloat16"}, "dtype: already decided"),
+        ({"encoder": "tiny", "prompt_name": "none"}, "prompt_name='none'"),
     ],
 )
-def test_bad_arguments_are_refused(tmp_path: Path, tiny: Any, change: dict[str, Any], message: str) -> None:
-    write(tmp_path / "in.csv", TEXTS)
-    arguments: dict[str, Any] = {"source": "in.csv", "column": "text", "out": "out.npy", "encoder": tiny} | change
-    arguments |= {name: tmp_path / arguments[name] for name in ("source", "out")}
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
-        bulk.encode_file(**arguments)
-    assert only(tmp_path) == ["in.csv"]
-
-
-def test_the_output_may_not_be_the_input_or_a_folder(tmp_path: Path, tiny: Any) -> None:
-    source = write(tmp_path / "in.parquet", TEXTS)
-    with pytest.raises(ValueError, match="the input itself"):
-        bulk.encode_file(source, "text", source, encoder=tiny)
-    (tmp_path / "out.npy").mkdir()
-    with pytest.raises(ValueError, match="a folder"):
-        bulk.encode_file(source, "text", tmp_path / "out.npy", encoder=tiny)
-
-
-# ------------------------------------------------------------------------------------------------ what a kill leaves
-
-
-class Interrupted(Exception):
-    """Stands in for a kill between two chunks."""
-
-
-def interrupted(source: Path, out: Path, tiny: SentenceEncoder, monkeypatch: Any, chunks: int, **options: Any) -> None:
-    """Run until `chunks` chunks are recorded."""
-    encode, calls = SentenceEncoder.encode, iter(range(chunks))
-
-    def failing(self: SentenceEncoder, texts: Any, **kwargs: Any) -> Any:
-        if next(calls, None) is None:
-            raise Interrupted
-        return encode(self, texts, **kwargs)
-
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr(SentenceEncoder, "encode", failing)
-        bulk.encode_file(source, "text", out, encoder=tiny, **{"chunk_rows": 8} | options)
-
-
-@pytest.mark.parametrize("suffix", [".npy", ".parquet"])
-def test_finished_chunks_are_kept_and_not_computed_again(
-    tmp_path: Path, tiny: Any, counted: Any, monkeypatch: Any, suffix: str
+def test_bad_arguments_are_refused_before_a_model_is_loaded(
+    tmp_path: Path, tiny: Any, shards: Path, monkeypatch: Any, change: dict[str, Any], message: str
 ) -> None:
-    source, out = write(tmp_path / "in.csv", TEXTS), tmp_path / f"out{suffix}"
-    out.write_text("older")
-    interrupted(source, out, tiny, monkeypatch, chunks=3)
-    assert out.read_text() == "older", "the old output stands until the new one is whole"
-    with (tmp_path / f"out{suffix}.partial" / "vectors.npy").open("ab") as file:
-        file.write(b"half a chunk")  # what a kill in the middle of a write leaves
+    for name in ("empty/x.npy", "twin"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "twin" / "a.jsonl").write_text("{}")
+    for name in ("notes.txt", "notes"):
+        (shards / name).write_text("text")
+    monkeypatch.setattr("stlib.model.SentenceTransformer.from_pretrained", lambda *_, **__: pytest.fail("loaded"))
+    before = only(tmp_path)
+    arguments: dict[str, Any] = {"inputs": "in", "column": "text", "out": "out", "encoder": "some/model"} | change
+    arguments["encoder"] = tiny if arguments["encoder"] == "tiny" else arguments["encoder"]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        encode_files(**arguments)
+    assert only(tmp_path) == before
+
+
+def test_without_ray_the_error_says_how_to_get_it(tmp_path: Path, tiny: Any, shards: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(encode, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"engine='ray' needs Ray: pip install -e '.\[ray\]'"):
+        encode_files(shards, "text", tmp_path / "out", encoder=tiny, engine="ray")
+
+
+# ------------------------------------------------------------------------------------------------ what a rerun makes
+
+
+def test_a_rerun_makes_only_what_is_missing_or_of_a_changed_input(
+    tmp_path: Path, tiny: Any, shards: Path, write: Any, counted: list[int]
+) -> None:
+    out = tmp_path / "out"
+    encode_files(shards, "text", out, encoder=tiny)
+    before = {name: (out / name).read_bytes() for name in only(out)}
+    (out / "deep" / "c.parquet").unlink()
+    write(shards / "a.csv", ["only one"])
     counted.clear()
-    assert bulk.encode_file(source, "text", out, encoder=tiny, chunk_rows=20) == (60, 24, 32)
-    assert counted == [20, 16], "only the rows that were missing, whatever the chunk now is"
-    vectors = np.load(out) if suffix == ".npy" else np.stack(pd.read_parquet(out)["embedding"])
-    np.testing.assert_allclose(vectors, tiny.encode(TEXTS), atol=1e-6)
-    assert only(tmp_path) == ["in.csv", out.name]
+    assert encode_files(shards, "text", out, encoder=tiny) == (4, 2, 61, 32, 1)
+    assert counted == [1, 20]
+    after = {name: (out / name).read_bytes() for name in only(out)}
+    assert [name for name in before if before[name] != after[name]] == ["a.parquet"], "what was made again is the same"
+    counted.clear()
+    assert encode_files(shards, "text", out, encoder=tiny).kept == 4 and counted == []
 
 
-@pytest.mark.parametrize("what", ["input", "model", "column", "prompt"])
-def test_chunks_of_other_settings_are_not_used(tmp_path: Path, tiny: Any, monkeypatch: Any, what: str) -> None:
-    source, out = write(tmp_path / "in.csv", TEXTS), tmp_path / "out.npy"
-    interrupted(source, out, tiny, monkeypatch, chunks=2)
-    texts, column, encoder, prompt = TEXTS, "text", tiny, None
-    if what == "input":
-        texts = [*TEXTS[:-1], "changed"]
-        write(source, texts)
-    elif what == "model":
-        encoder = SentenceEncoder(tiny.model.folder, pooling="max", device="cpu", truncation="ignore")
+@pytest.mark.parametrize("what", ["model", "column", "prompt", "model and column and prompt"])
+def test_shards_of_other_settings_are_not_mixed_or_replaced(
+    tmp_path: Path, tiny: Any, shards: Path, counted: list[int], what: str
+) -> None:
+    out = tmp_path / "out"
+    settings: dict[str, Any] = {"column": "text", "encoder": tiny, "prompt_name": None}
+    encode_files(shards / "b.jsonl", out=out, **settings)
+    if what == "model":
+        settings["encoder"] = SentenceEncoder(tiny.model.folder, pooling="max", device="cpu", truncation="ignore")
     elif what == "column":
-        column, texts = "id", [str(number) for number in range(60)]
+        settings["column"] = "id"
+        frame = pd.read_json(shards / "b.jsonl", lines=True, dtype=str)
+        frame["id"] = frame["id"].astype(str)
+        frame.to_json(shards / "b.jsonl", lines=True, orient="records")
+    elif what == "prompt":
+        settings["prompt_name"] = "query"
     else:
-        prompt = "query"
-    with pytest.warns(UserWarning, match=f"out.npy.partial is of another {what}: starting afresh"):
-        done = bulk.encode_file(source, column, out, encoder=encoder, prompt_name=prompt)
-    assert done.kept == 0
-    np.testing.assert_allclose(np.load(out), encoder.encode(texts, prompt_name=prompt), atol=1e-6)
+        pd.DataFrame({"x": [1]}).to_parquet(out / "b.parquet")  # of another program
+    before = (out / "b.parquet").read_bytes()
+    counted.clear()
+    with pytest.raises(ValueError, match=f"b.parquet is there, of another {what}: choose another out, or remove it"):
+        encode_files(shards / "b.jsonl", out=out, **settings)
+    assert counted == [] and (out / "b.parquet").read_bytes() == before
 
 
-def test_a_manifest_that_cannot_be_read_means_a_fresh_start(tmp_path: Path, tiny: Any, monkeypatch: Any) -> None:
-    source, out = write(tmp_path / "in.csv", TEXTS), tmp_path / "out.npy"
-    interrupted(source, out, tiny, monkeypatch, chunks=2)
-    (tmp_path / "out.npy.partial" / "manifest.json").write_text("{")
-    assert bulk.encode_file(source, "text", out, encoder=tiny).kept == 0
-    np.testing.assert_allclose(np.load(out), tiny.encode(TEXTS), atol=1e-6)
+def test_a_file_named_as_output_is_replaced(tmp_path: Path, tiny: Any, texts: list[str], write: Any) -> None:
+    source = write(tmp_path / "in.csv", texts)
+    for name in ("out.npy", "out.parquet"):
+        (tmp_path / name).write_text("older")
+        assert encode_files(source, "text", tmp_path / name, encoder=tiny).kept == 0
+        assert encode_files(source, "text", tmp_path / name, encoder=tiny, prompt_name="query").kept == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), embeddings(tmp_path / "out.parquet"))
 
 
-def test_a_file_that_changes_while_it_is_read_gives_no_output(tmp_path: Path, tiny: Any, monkeypatch: Any) -> None:
-    source, out = write(tmp_path / "in.csv", TEXTS), tmp_path / "out.npy"
+def test_a_file_that_changes_while_it_is_read_gives_no_output(
+    tmp_path: Path, tiny: Any, texts: list[str], write: Any, monkeypatch: Any
+) -> None:
+    source, out = write(tmp_path / "in.csv", texts), tmp_path / "out.npy"
     encode = SentenceEncoder.encode
 
     def appending(self: SentenceEncoder, texts: Any, **options: Any) -> Any:
@@ -267,178 +272,110 @@ def test_a_file_that_changes_while_it_is_read_gives_no_output(tmp_path: Path, ti
         return encode(self, texts, **options)
 
     monkeypatch.setattr(SentenceEncoder, "encode", appending)
-    with pytest.raises(ValueError, match="changed while it was read"):
-        bulk.encode_file(source, "text", out, encoder=tiny)
-    assert not out.exists()
+    with pytest.raises(FailedShards, match="changed while it was read"):
+        encode_files(source, "text", out, encoder=tiny)
+    assert only(tmp_path) == ["in.csv"]
 
 
-def test_truncation_as_an_error_holds_for_what_an_earlier_run_began(
-    tmp_path: Path, folder: Path, monkeypatch: Any
-) -> None:
-    source, out = write(tmp_path / "in.csv", [*TEXTS, "word " * 400]), tmp_path / "out.npy"
-    interrupted(source, out, SentenceEncoder(folder, truncation="ignore"), monkeypatch, chunks=2)
-    with pytest.raises(ValueError, match=r"\d+ of 61 texts were truncated"):
-        bulk.encode_file(source, "text", out, encoder=SentenceEncoder(folder, truncation="error"), chunk_rows=8)
-    with pytest.warns(UserWarning, match=r"\d+ of 61 texts were truncated"):
-        done = bulk.encode_file(source, "text", out, encoder=SentenceEncoder(folder), chunk_rows=8)
-    assert done.kept == 16
-
-
-@pytest.mark.parametrize("suffix", [".npy", ".parquet"])
-def test_a_kill_after_the_rename_leaves_only_clearing_away(
-    tmp_path: Path, tiny: Any, counted: Any, monkeypatch: Any, suffix: str
-) -> None:
-    source, out = write(tmp_path / "in.csv", TEXTS), tmp_path / f"out{suffix}"
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr(bulk.shutil, "rmtree", lambda *_: (_ for _ in ()).throw(Interrupted()))
-        bulk.encode_file(source, "text", out, encoder=tiny)
-    before = out.read_bytes()
-    counted.clear()
-    assert bulk.encode_file(source, "text", out, encoder=tiny) == (60, 60, 32)
-    assert counted == [] and out.read_bytes() == before and only(tmp_path) == ["in.csv", out.name]
-
-
-def test_two_runs_at_one_output_do_not_mix(tmp_path: Path, tiny: Any) -> None:
-    pytest.importorskip("fcntl")
-    source = write(tmp_path / "in.csv", TEXTS)
-    with bulk._claim(tmp_path / "out.npy.partial"), pytest.raises(ValueError, match="still at work"):
-        bulk.encode_file(source, "text", tmp_path / "out.npy", encoder=tiny)
-    assert bulk.encode_file(source, "text", tmp_path / "out.npy", encoder=tiny).rows == 60
-
+# ------------------------------------------------------------------------------------------------ the command
 
 RUN = """
-import argparse, sys
-from stlib.bulk import encode as bulk
-parser = argparse.ArgumentParser()
-bulk.add_arguments(parser)
-sys.exit(bulk.main(parser.parse_args()))
+import os, signal, sys
+from stlib import SentenceEncoder
+from stlib.__main__ import main
+left, encode = int(sys.argv.pop(1)), SentenceEncoder.encode
+
+def killing(self, *texts, **options):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return encode(self, *texts, **options)
+
+SentenceEncoder.encode = killing
+sys.exit(main(sys.argv[1:]))
 """
 PEAKS = """
 import sys
 from stlib import SentenceEncoder
-from stlib.bulk import encode as bulk
-bulk.CHUNK_ROWS = 250
+from stlib.bulk import encode_files
 folder = sys.argv[1]
 encoder = SentenceEncoder(f"{folder}/wide", truncation="ignore", device="cpu")
-for name in ("short", "short", "long"):  # the first warms up
-    bulk.encode_file(f"{folder}/{name}.csv", "text", f"{folder}/{name}.parquet", encoder=encoder, chunk_rows=250)
+for name in ("short.jsonl", "short.jsonl", "long.jsonl", "many"):  # the first warms up
+    encode_files(f"{folder}/{name}", "text", f"{folder}/vectors/{name[:5]}", encoder=encoder, chunk_rows=250)
     print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
 
-def command(*arguments: Any, script: str = RUN) -> subprocess.Popen[str]:
+def process(script: str, *arguments: Any) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     line = [sys.executable, "-c", script, *map(str, arguments)]
-    return subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=300)
 
 
-@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_process_loses_nothing_and_repeats_nothing(
-    tmp_path: Path, folder: Path, tiny: Any, counted: Any, kill: signal.Signals
+def test_after_a_kill_the_same_command_makes_the_rest_and_the_bytes_are_the_same(
+    tmp_path: Path, folder: Path, tiny: Any, shards: Path
 ) -> None:
-    texts = [f"{text} {number}" for number in range(400) for text in TEXTS[:10]]
-    source, out = write(tmp_path / "in.csv", texts), tmp_path / "out.npy"
-    settings = ("--column", "text", "--out", out, "--model", folder, "--truncation", "ignore")
-    process = command(source, *settings, "--chunk-rows", 2)
-    manifest, done = tmp_path / "out.npy.partial" / "manifest.json", 0
-    while done < 6 and process.poll() is None:
-        time.sleep(0.01)
-        done = json.loads(manifest.read_text())["done"] if manifest.exists() else 0
-    process.send_signal(kill)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == (130 if kill == signal.SIGINT else -signal.SIGKILL), errors
-    assert not out.exists() and json.loads(manifest.read_text())["done"] >= done >= 6
-
-    done = json.loads(manifest.read_text())["done"]
-    assert done < len(texts), "killed before the end"
-    before = np.fromfile(manifest.with_name("vectors.npy"), np.uint8)[: done * 128]
-    assert bulk.encode_file(source, "text", out, encoder=tiny) == (len(texts), done, 32)
-    assert sum(counted) == len(texts) - done, "finished chunks are not computed again"
-    np.testing.assert_array_equal(np.fromfile(out, np.uint8)[: len(before)], before)
-    np.testing.assert_allclose(np.load(out), tiny.encode(texts), atol=1e-6)
+    out = tmp_path / "out"
+    command = ("encode", shards, "--column", "text", "--out", out, "--model", folder, "--chunk-rows", 6)
+    killed = process(RUN, 10, *command)  # in the middle of the third shard
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert len(only(out)) == 3 and only(out)[:2] == ["a.parquet", "b.parquet"], "two whole, and one without its name"
+    again = process(RUN, 0, *command)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == f"{out}: 80 vectors of 32 numbers in 4 shards, 2 of them from an earlier run\n"
+    assert "encoding: 40 texts" in again.stderr and "texts were truncated to 12 tokens" in again.stderr
+    assert "Traceback" not in again.stderr and ".py:" not in again.stderr
+    encode_files(shards, "text", tmp_path / "whole", encoder=tiny, chunk_rows=6)
+    assert only(out) == only(tmp_path / "whole")
+    for name in only(out):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
-def test_the_command_prints_a_bar_and_one_line(tmp_path: Path, folder: Path, tiny: Any) -> None:
-    source, out = write(tmp_path / "in.csv", TEXTS), tmp_path / "out.npy"
-    process = command(source, "--column", "text", "--out", out, "--model", folder)
-    output, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    assert output == f"{out}: 60 vectors of 32 numbers\n"
-    assert "encoding: 100%" in errors and "60/60" in errors and "texts were truncated to 12 tokens" in errors
-    assert "Traceback" not in errors and ".py:" not in errors
-
-
-def test_an_error_of_the_command_is_one_line(tmp_path: Path, capsys: Any) -> None:
+def run(*arguments: Any) -> int:
     parser = argparse.ArgumentParser()
-    bulk.add_arguments(parser)
-    source = write(tmp_path / "in.csv", TEXTS)
-    arguments = [str(source), "--column", "txt", "--out", str(tmp_path / "out.npy")]
-    assert bulk.main(parser.parse_args(arguments)) == 2
-    assert capsys.readouterr().err == "error: in.csv: no column 'txt'; it has ['id', 'text']\n"
+    encode.add_arguments(parser)
+    return encode.main(parser.parse_args([str(argument) for argument in arguments]))
+
+
+def test_an_error_of_the_command_is_one_line(tmp_path: Path, shards: Path, folder: Path, capsys: Any) -> None:
+    settings = ("--out", tmp_path / "out.npy", "--model", folder)
+    assert run(shards / "a.csv", "--column", "txt", *settings) == 2
+    assert capsys.readouterr().err == "error: a.csv: no column 'txt'; it has ['id', 'text']\n"
+
+
+def test_failed_shards_are_named_at_the_end_with_exit_code_1(
+    tmp_path: Path, shards: Path, folder: Path, write: Any, capsys: Any
+) -> None:
+    write(shards / "a.csv", ["fine"])
+    for name in ("b.jsonl", "deep/d.jsonl"):
+        write(shards / name, [None])
+    assert run(shards, "--column", "text", "--out", tmp_path / "out", "--model", folder) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert [line.split(": ")[1] for line in errors[:2]] == [f"{shards}/b.jsonl", f"{shards}/deep/d.jsonl"]
+    assert errors[2:] == ["error: 2 of 4 shards failed"]
+
+
+def test_an_interrupt_leaves_the_last_good_output(
+    tmp_path: Path, shards: Path, folder: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    out = tmp_path / "out.npy"
+    out.write_text("older")
+    monkeypatch.setattr(SentenceEncoder, "encode", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert run(shards / "a.csv", "--column", "text", "--out", out, "--model", folder) == 130
+    assert out.read_text() == "older" and only(tmp_path / "in") and "stopped" in capsys.readouterr().err
+    assert not [name for name in only(tmp_path) if "new" in name]
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
-def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    """4000 rows more: 40 MB more of text and 40 MB more of vectors. Either held whole would show."""
+def test_memory_does_not_grow_with_rows_or_shards(tmp_path: Path) -> None:
+    """2000 rows more: 20 MB more of text and 20 MB more of vectors. Either held whole would show."""
     dense = [checkpoints.Dense(checkpoints.HIDDEN, 2500)]
     checkpoints.wrap(checkpoints.build("minilm", tmp_path / "plain"), tmp_path / "wide", dense=dense)
-    for name, rows in (("short", 1000), ("long", 5000)):
-        (tmp_path / f"{name}.csv").write_text("text\n" + "".join(f"{'x' * 10_000} {row}\n" for row in range(rows)))
-    output, errors = command(tmp_path, script=PEAKS).communicate(timeout=300)
-    _, short, long = (int(line) / 1024 for line in output.split())
-    assert long - short < 15, f"MB: {short} and {long}; {errors}"
-
-
-# ------------------------------------------------------------------------------------------------ over Ray
-
-
-def ray_or_skip() -> None:
-    pytest.importorskip("ray.data", reason="Ray is an extra: pip install -e '.[ray]'", exc_type=ImportError)
-
-
-def skip_if_too_busy(error: str) -> None:
-    """Ray gives its own processes 15 seconds to start, which a loaded machine may not."""
-    if "timed out during startup" in error:
-        pytest.skip(f"too busy for Ray to start: {error.splitlines()[-1]}")
-
-
-def test_ray_gives_the_same_vectors_in_the_same_order(tiny: Any, capfd: Any) -> None:
-    ray_or_skip()
-    import ray
-
-    try:
-        vectors = bulk.encode_with_ray(TEXTS, tiny, actors=2, chunk_rows=7)
-    except OSError as error:
-        skip_if_too_busy(str(error))
-        raise
-    np.testing.assert_allclose(vectors, tiny.encode(TEXTS), atol=1e-6)
-    assert bulk.encode_with_ray([], tiny).shape == (0, 32)
-    for wrong in ("one text", ["fine", None]):
-        with pytest.raises(TypeError, match="sentences"):
-            bulk.encode_with_ray(wrong, tiny)
-    for name in ("actors", "chunk_rows"):
-        with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1"):
-            bulk.encode_with_ray(TEXTS, tiny, **{name: 0})
-    assert not ray.is_initialized(), "what it started it stops"
-    assert capfd.readouterr() == ("", ""), "quiet"
-
-
-def test_the_command_goes_on_over_ray_after_a_kill(tmp_path: Path, tiny: Any, folder: Path, monkeypatch: Any) -> None:
-    ray_or_skip()
-    source, out = write(tmp_path / "in.csv", TEXTS), tmp_path / "out.npy"
-    interrupted(source, out, tiny, monkeypatch, chunks=2)
-    settings = ("--model", folder, "--truncation", "ignore", "--chunk-rows", 5, "--engine", "ray", "--actors", 1)
-    process = command(source, "--column", "text", "--out", out, *settings)
-    output, errors = process.communicate(timeout=300)
-    skip_if_too_busy(errors)
-    assert process.returncode == 0, errors
-    assert output == f"{out}: 60 vectors of 32 numbers, 16 of them from an earlier run\n"
-    assert all("encoding:" in line for line in errors.replace("\r", "\n").split("\n") if line), "only the bar"
-    np.testing.assert_allclose(np.load(out), tiny.encode(TEXTS), atol=1e-6)
-
-
-def test_without_ray_the_error_says_how_to_get_it(tmp_path: Path, tiny: Any, monkeypatch: Any) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ModuleNotFoundError, match=r"engine='ray' needs Ray Data: pip install -e '.\[ray\]'"):
-        bulk.encode_file(write(tmp_path / "in.csv", TEXTS), "text", tmp_path / "o.npy", encoder=tiny, engine="ray")
-    assert only(tmp_path) == ["in.csv"]
+    (tmp_path / "many").mkdir()
+    for name, rows in [("short", 500), ("long", 2500), *((f"many/{number}", 500) for number in range(5))]:
+        (tmp_path / f"{name}.jsonl").write_text("".join(f'{{"text": "{"x" * 10_000} {row}"}}\n' for row in range(rows)))
+    done = process(PEAKS, tmp_path)
+    assert done.returncode == 0, done.stderr
+    _, short, long, many = (int(line) / 1024 for line in done.stdout.split())
+    assert long - short < 12 and many - short < 12, f"MB: {short}, {long} and {many}"
