@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from transformers.utils import logging
 
 from stlib import hub
 from stlib.encoder import SentenceEncoder
