@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: review test lab notebooks bench check clean
+.PHONY: review test lines lab notebooks bench check clean
 
 review: $(STAMP)  ## the whole series on the built-in example (or ARGS="--model M --pairs F"), as build/review/index.html
 	$(BIN)/python -m stlib review --out build/review $(ARGS)
@@ -13,6 +13,9 @@ review: $(STAMP)  ## the whole series on the built-in example (or ARGS="--model 
 test: $(STAMP)  ## style, types, every test, and the notebooks through nbval
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadscope --nbval --nbval-sanitize-with tests/notebooks/nbval.cfg $(ARGS)
+
+lines:  ## how long the core is; fails above its limits
+	$(PYTHON) tools/lines.py
 
 lab: $(STAMP)  ## JupyterLab on the series
 	$(BIN)/jupyter lab notebooks

@@ -97,12 +97,7 @@ class SentenceEncoder(Transformer):
 
     @max_length.setter
     def max_length(self, value: int) -> None:
-        highest = self.model.backbone.positions
-        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        if not whole or not 1 <= value <= (highest or value):
-            allowed = f"1 to {highest}, the model's positions" if highest else "whole numbers from 1"
-            raise ValueError(f"max_length={value!r} is not allowed: {allowed}")
-        self.model.max_length = int(value)
+        self.model.max_length = _limit(value, self.model.backbone.positions)
         self._params["max_length"] = value
 
     def encode(
@@ -176,14 +171,15 @@ class SentenceEncoder(Transformer):
         """
         sides = [_texts_or_vectors("a", a)] + ([] if b is None else [_texts_or_vectors("b", b)])
         texts = [text for side in sides if isinstance(side, list) for text in side]
-        encoded = self.encode(texts)  # in one call, so that there is one warning at most
-        for number, side in enumerate(sides):
+        vectors = self.encode(texts)  # in one call, so that there is one warning at most
+        units = []
+        for side in sides:
             if isinstance(side, list):
-                sides[number] = _texts_or_vectors("ab"[number], encoded[: len(side)])
-                encoded = encoded[len(side) :]
-        if sides[0].shape[1] != sides[-1].shape[1]:
-            raise ValueError(f"a has vectors of {sides[0].shape[1]} numbers and b of {sides[-1].shape[1]}")
-        similarity: np.ndarray = sides[0] @ sides[-1].T
+                side, vectors = vectors[: len(side)], vectors[len(side) :]
+            units.append(_unit_length(side))
+        if units[0].shape[1] != units[-1].shape[1]:
+            raise ValueError(f"a has vectors of {units[0].shape[1]} numbers and b of {units[-1].shape[1]}")
+        similarity: np.ndarray = units[0] @ units[-1].T
         return similarity
 
     def __repr__(self) -> str:
@@ -202,12 +198,8 @@ class SentenceEncoder(Transformer):
     def _token_ids(self, texts: list[str]) -> list[np.ndarray]:
         """int32 [T] of each text, cut to `max_length`. Truncation is reported before anything is computed."""
         ids = self._tokenize().cut(texts, self.max_length, self.truncation)
-        embeddings = self.model.backbone.vocabulary
-        for index, row in enumerate(ids if len(self.tokenizer) > embeddings else []):  # tokens without an embedding
-            if row.max(initial=0) >= embeddings:
-                raise ValueError(
-                    f"sentences[{index}] holds token id {row.max()}, but there are {embeddings} embeddings"
-                )
+        if len(self.tokenizer) > self.model.backbone.vocabulary:
+            _check_embeddings(ids, self.model.backbone.vocabulary)
         return ids
 
     def _states(
@@ -262,8 +254,26 @@ def _given_or_loaded(model: Any, choices: dict[str, Any]) -> SentenceTransformer
     return SentenceTransformer.from_pretrained(model, **choices)
 
 
+def _limit(value: object, highest: int | None) -> int:
+    """A `max_length` between 1 and the model's positions."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or not 1 <= value <= (highest or value):  # type: ignore[operator]
+        allowed = f"1 to {highest}, the model's positions" if highest else "whole numbers from 1"
+        raise ValueError(f"max_length={value!r} is not allowed: {allowed}")
+    return int(value)  # type: ignore[call-overload]
+
+
+def _check_embeddings(ids: list[np.ndarray], embeddings: int) -> None:
+    """A tokenizer may know more tokens than the model has embeddings for; then the error says which text has one."""
+    for index, row in enumerate(ids):
+        if row.max(initial=0) >= embeddings:
+            raise ValueError(
+                f"sentences[{index}] holds token id {row.max()}, but the model has {embeddings} embeddings"
+            )
+
+
 def _texts_or_vectors(name: str, value: Any) -> Any:
-    """One side of a comparison: a list of texts, which `encode` then checks, or vectors [n, D] of unit length."""
+    """One side of a comparison: a list of texts, which `encode` then checks, or vectors [n, D]."""
     if isinstance(value, str):
         return [value]
     if isinstance(value, (bytes, bytearray, Mapping)) or not isinstance(value, Iterable):
@@ -276,9 +286,15 @@ def _texts_or_vectors(name: str, value: Any) -> Any:
         vectors = np.atleast_2d(np.asarray(_plain(value), dtype=np.float32))
     if vectors.ndim != 2:
         raise ValueError(f"{name} must be sentences or vectors [n, D], got shape {vectors.shape}")
+    return vectors
+
+
+def _unit_length(vectors: np.ndarray) -> np.ndarray:
+    """Rows [n, D] scaled to length 1; zeros stay. By the largest number first: squares of tiny ones would vanish."""
     largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0)
-    scaled = vectors / np.where(largest > 0, largest, 1)  # first of all, since squares of tiny numbers would vanish
-    return scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-12)
+    vectors = vectors / np.where(largest > 0, largest, np.float32(1))
+    unit: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return unit
 
 
 def _plain(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import subprocess
 import sys
@@ -86,20 +85,3 @@ def test_make_test_runs_the_notebooks():
     assert "notebooks/07_speed.ipynb" in found and "notebooks/solutions/07_speed.ipynb" in found
     (line,) = [line for line in (ROOT / "Makefile").read_text().splitlines() if "-m pytest" in line]
     assert "--nbval " in line
-
-
-def test_each_module_imports_only_from_those_above_it():
-    order = [
-        *("startup", "files", "pooling", "projection", "backbone", "checkpoint", "fast", "encoder", "bulk"),
-        *("controls", "datasets", "evaluation", "trial", "plots", "claims", "page", "review", "__main__"),
-    ]
-    found = sorted(path.stem for path in (ROOT / "stlib").glob("*.py"))
-    assert found == sorted([*order, "__init__"])
-    for module in order:
-        names = set()
-        for node in ast.walk(ast.parse((ROOT / "stlib" / f"{module}.py").read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module == "stlib":
-                names |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stlib."):
-                names.add(node.module.split(".")[1])
-        assert names <= set(order[: order.index(module)]), module
