@@ -141,6 +141,7 @@ def heatmap(
     )
     for text in ax.texts:
         text.set_color(on((float(text.get_text()) - limits[0]) / max(limits[1] - limits[0], 1e-9)))
+    ax.grid(visible=False)  # it would show through where the diagonal is left out
     ax.tick_params(axis="x", rotation=45)
     plt.setp(ax.get_xticklabels(), ha="right", rotation_mode="anchor")
     ax.tick_params(axis="y", rotation=0)
