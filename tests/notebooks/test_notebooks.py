@@ -44,9 +44,10 @@ def test_is_short(path: Path) -> None:
     cells = code(read(path))
     lengths = [len(lines(cell.source)) for cell in cells]
     most = 60 if path.stem.startswith("00") else 130
+    usual = 6 if path in LESSONS else 8
     assert len(cells) <= 25, f"{len(cells)} code cells"
     assert sum(lengths) <= most, f"{sum(lengths)} lines of code"
-    assert max(lengths) <= 15 and statistics.median(lengths) <= 6, f"lines in the cells: {lengths}"
+    assert max(lengths) <= 15 and statistics.median(lengths) <= usual, f"lines in the cells: {lengths}"
 
 
 @every
@@ -55,7 +56,7 @@ def test_lines_are_lines(path: Path) -> None:
     for cell in code(read(path)):
         starts = [node.lineno for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.stmt)]
         assert len(starts) == len(set(starts)), f"two statements in one line:\n{cell.source}"
-        assert max(map(len, cell.source.splitlines())) <= 110, f"a line beyond 110 characters:\n{cell.source}"
+        assert max(map(len, cell.source.splitlines())) <= 120, f"a line beyond 120 characters:\n{cell.source}"
 
 
 @each_lesson
