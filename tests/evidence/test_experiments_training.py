@@ -1,0 +1,74 @@
+"""The trial of training: sides that share nothing, a start that is the probe's, and a record that gives its estimates back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stlib.evidence import Estimate
+from stlib.evidence.experiments import training as trial
+from stlib.evidence.passages import Passages
+
+
+def passages(n: int = 60, links: int = 20) -> Passages:
+    """Each query has its own passage; the first `links` passages hang together in pairs."""
+    grades = [{row: 2.0} | ({row ^ 1: 1.0} if row < links else {}) for row in range(n)]
+    labels = ["even" if row % 2 == 0 else "odd" for row in range(n)]
+    return Passages(
+        [f"query {row}" for row in range(n)], [f"text {row}" for row in range(n)], [{row} for row in range(n)], grades,
+        labels, labels, [str(row) for row in range(n)], {}, {"has_label": True},
+    )  # fmt: skip
+
+
+def test_linked_passages_stay_on_one_side() -> None:
+    sides = trial.split(passages(), held_out=20, seed=1)
+    held = {int(text.split()[1]) for text in sides.held_out.texts}
+    assert len(held) >= 20 and not held & set(sides.learn) and len(held) + len(sides.learn) == 60
+    assert all((row in held) == (row ^ 1 in held) for row in range(20))
+
+
+def test_the_held_out_side_is_a_pool_of_its_own() -> None:
+    held = trial.split(passages(), held_out=20).held_out
+    for query, relevant, label in zip(held.queries, held.relevant, held.query_labels, strict=True):
+        (own,) = relevant
+        assert held.texts[own].split()[1] == query.split()[1] and held.labels[own] == label
+
+
+def test_data_that_hang_together_throughout_cannot_be_split() -> None:
+    whole = passages(4, 0)
+    linked = Passages(**{**vars(whole), "grades": [{0: 1.0, row: 2.0} for row in range(4)]})
+    with pytest.raises(ValueError, match="linked to one another"):
+        trial.split(linked)
+
+
+def test_rare_labels_are_left_out() -> None:
+    data = passages(40, 0)
+    data.labels[:3] = ["rare"] * 3
+    texts, labels = trial.common_labels(data, list(range(40)), least=5)
+    assert set(labels) == {"even", "odd"} and len(texts) == len(labels) == 37
+
+
+def test_the_head_starts_as_the_probe() -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((30, 4)).astype(np.float32)
+    labels = [("a", "b", "c")[row] for row in vectors[:, :3].argmax(axis=1)]
+    task = trial.classify_task([f"t{row}" for row in range(30)], labels, vectors, seed=0)
+    assert task.predict(vectors) == trial.regression(vectors, labels).predict(vectors).tolist()
+
+
+def test_two_labels_give_the_head_two_rows() -> None:
+    vectors = np.random.default_rng(0).standard_normal((20, 4)).astype(np.float32)
+    labels = ["a" if row[0] > 0 else "b" for row in vectors]
+    task = trial.classify_task([""] * 20, labels, vectors, seed=0)
+    assert task.predict(vectors) == trial.regression(vectors, labels).predict(vectors).tolist()
+
+
+def test_the_record_gives_its_estimates_back() -> None:
+    record = trial.measurement("training")
+    found = record["gains"]["pairs_300"]
+    again = trial._again(found)
+    assert again.value == pytest.approx(found["value"]) and again.interval() == pytest.approx(
+        (found["low"], found["high"]), abs=0.05
+    )
+    curve = trial.curve()
+    assert len(curve.after) == len(curve.sizes) and all(isinstance(one, Estimate) for one in trial.trade_off().values())
