@@ -1,4 +1,4 @@
-"""The trial of training: sides that share nothing, a start that is the probe's, and a record that gives its estimates back."""
+"""The trial of training: sides that share nothing, a head that starts as the probe, and a record that can be read again."""
 
 from __future__ import annotations
 
