@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -54,20 +55,25 @@ class Search:
             stored = int8(stored, scale) * scale
         return ranking(unit(queries), stored, self.relevant)
 
+    @cached_property
+    def full(self) -> Estimate:
+        """With all numbers."""
+        return self.found()
+
     def halves(self, seed: int = 0) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         first = np.random.default_rng(seed).permutation(len(self.queries)) % 2 == 0
         return first, ~first
 
-    def fitting(self, rows: NDArray[np.bool_]) -> Floats:
-        """These queries and their passages, but for passages that answer another query as well: [n, D]."""
+    def pairs(self, rows: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """Each passage that answers these queries and no other, with one of its queries: [n, D] twice."""
         judged = set().union(*(self.relevant[row] for row in np.flatnonzero(~rows).tolist()))
-        mine = set().union(*(self.relevant[row] for row in np.flatnonzero(rows).tolist())) - judged
-        return np.concatenate([self.queries[rows], self.texts[sorted(mine)]])
+        mine = {passage: row for row, passage in enumerate(self.own.tolist()) if rows[row] and passage not in judged}
+        return self.queries[list(mine.values())], self.texts[list(mine)]
 
-    @property
+    @cached_property
     def largest(self) -> int:
-        """How many components may be fitted: half as many as there are fitting texts."""
-        return min(self.width, *(len(self.fitting(rows)) // 2 for rows in self.halves()))
+        """How many components may be fitted: half as many as there are fitting texts, which is one for each pair."""
+        return min(self.width, *(len(self.pairs(rows)[0]) for rows in self.halves()))
 
     def cross_fitted(self, fit: Fit, bytes_each: int = 4) -> Estimate:
         """Recall@10 of each query behind `fit(rows)`, made from the half of the queries that it is not in."""
@@ -96,7 +102,7 @@ def pca(
         return None
 
     def fit(rows: NDArray[np.bool_]) -> Projection:
-        layer = Projection.from_pca(search.fitting(rows), size, whiten=whiten)
+        layer = Projection.from_pca(np.concatenate(search.pairs(rows)), size, whiten=whiten)
         if not centred:
             torch.nn.init.zeros_(layer.linear.bias)
         return layer
@@ -113,11 +119,11 @@ def truncation(search: Search, size: int) -> Estimate:
     return search.found(Projection.truncation(search.width, size))
 
 
-def trained(search: Search, size: int, seed: int = 0) -> Estimate:
-    """Recall@10 behind a layer that was trained on the other half of the queries and their passages."""
-    return search.cross_fitted(
-        lambda rows: train(search.queries[rows], search.texts[search.own[rows]], size, seed=seed)
-    )
+def trained(search: Search, size: int, seed: int = 0) -> Estimate | None:
+    """Recall@10 behind a layer trained on the other half of the queries; `None` where there are too few of them."""
+    if size > search.largest:
+        return None
+    return search.cross_fitted(lambda rows: train(*search.pairs(rows), size, seed=seed))
 
 
 def train(
@@ -125,11 +131,11 @@ def train(
 ) -> Projection:
     """A layer that moves each query [n, D] towards its own passage [n, D] and away from the others of the batch.
 
-    It starts as truncation. The encoder stays as it is, so its vectors are computed once and this takes a second.
+    It starts as principal components. The encoder stays as it is, so its vectors are computed once: a second's work.
     """
     one, other = torch.from_numpy(queries), torch.from_numpy(texts)
-    layer, order = Projection.truncation(queries.shape[1], size), torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(layer.parameters(), lr=rate)
+    layer = Projection.from_pca(np.concatenate([queries, texts]), size)
+    order, optimizer = torch.Generator().manual_seed(seed), torch.optim.Adam(layer.parameters(), lr=rate)
     for _ in range(steps):
         rows = torch.randperm(len(one), generator=order)[:batch]
         optimizer.zero_grad()
@@ -156,7 +162,7 @@ def sizes(search: Search) -> list[int]:
 
 
 def minus_full(search: Search, estimate: Estimate | None) -> Estimate | None:
-    return None if estimate is None else estimate - search.found()
+    return None if estimate is None else estimate - search.full
 
 
 def by_size(search: Search, ways: Iterable[str] = tuple(WAYS)) -> tuple[list[int], dict[str, list[Estimate]]]:
@@ -223,11 +229,10 @@ def fitted_elsewhere(search: Search, others: Floats, size: int) -> Estimate | No
 
 
 def trained_minus_pca(search: Search, size: int, seeds: Iterable[int] = range(3)) -> Estimate | None:
-    """A trained layer − principal components of the same size, over queries and seeds."""
-    components = pca(search, size)
-    if components is None:
-        return None
-    return Estimate.over([trained(search, size, seed) - components for seed in seeds], "seed")
+    """A trained layer − the principal components that it started from, over queries and seeds."""
+    components, layers = pca(search, size), [trained(search, size, seed) for seed in seeds]
+    gains = [one - components for one in layers if one and components]
+    return Estimate.over(gains, "seed") if gains else None
 
 
 def chosen_size(search: Search, margin: float = 1.0) -> dict[str, tuple[int, Estimate]]:
