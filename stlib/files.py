@@ -63,14 +63,14 @@ def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
         fresh, old = Path(workshop) / "fresh", Path(workshop) / "old"
         fresh.mkdir()
         fill(fresh)
+        if folder.exists() and _exchanged(fresh, folder):
+            return
         if folder.exists():
-            if _exchanged(fresh, folder):
-                return
             folder.rename(old)
         try:
             fresh.rename(folder)
-        except OSError:
-            with contextlib.suppress(OSError):
+        except BaseException:
+            if old.exists():
                 old.rename(folder)
             raise
 
@@ -78,8 +78,8 @@ def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
 def _exchanged(one: Path, other: Path) -> bool:
     """Swap two folders in one step; false where the system has no such call.
 
-    Python has none either, hence the detour. With two renames instead, a kill between them leaves no folder at all
-    under its name: `test_a_kill_while_folders_change_places_leaves_a_whole_one` shows it.
+    Python has none either, hence the detour. With two renames instead there is a moment without a folder, in which a
+    process may be killed (`test_there_is_no_moment_without_a_folder`).
     """
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2

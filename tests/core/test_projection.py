@@ -38,7 +38,7 @@ def test_pca_finds_the_axis_of_greatest_variance_and_centres() -> None:
     samples = rng.normal(size=(500, 1)) * axis * 10 + rng.normal(size=(500, 2)) * 0.1 + [100.0, -50.0]
     projection = Projection.from_pca(samples, 1)
     assert abs(projection.linear.weight.detach().numpy()[0] @ axis) == pytest.approx(1, abs=1e-4)
-    projected = projection(torch.tensor(samples, dtype=torch.float32))
+    projected = projection(torch.tensor(samples, dtype=torch.float32)).detach()
     assert float(projected.mean()) == pytest.approx(0, abs=1e-3)
     whitened = Projection.from_pca(torch.tensor(samples), 2, whiten=True)(torch.tensor(samples, dtype=torch.float32))
     assert whitened.std(dim=0).tolist() == pytest.approx([1, 1], abs=0.01)
