@@ -26,10 +26,10 @@ from tqdm import tqdm
 from stlib import hub
 from stlib.backbone import DTYPES
 from stlib.bulk.local import encode_shard
-from stlib.bulk.shards import OUTPUTS, clear, find, kept
-from stlib.checks import positive_integer
+from stlib.bulk.shards import OUTPUTS, Outcome, clear, find, kept
+from stlib.checks import choice, positive_integer
 from stlib.encoder import SentenceEncoder
-from stlib.files import first_line
+from stlib.files import first_line, warn
 from stlib.tables import SUFFIXES, read_batches
 from stlib.tokens import TRUNCATION
 
@@ -38,13 +38,12 @@ CHUNK_ROWS = 4096  # enough texts to find others of equal length among them
 
 
 class Encoded(NamedTuple):
-    """Shards, how many of them an earlier run had left, rows, D, and how many machines worked on the other shards."""
+    """Shards, how many of them an earlier run had left whole, rows of all of them, and D."""
 
     shards: int
     kept: int
     rows: int
     dimension: int
-    nodes: int
 
 
 class FailedShards(RuntimeError):
@@ -52,8 +51,7 @@ class FailedShards(RuntimeError):
 
     def __init__(self, failed: dict[str, Exception], shards: int) -> None:
         self.failed = failed
-        reasons = {name: first_line(error).removeprefix(f"{basename(name)}: ") for name, error in failed.items()}
-        lines = [f"{name}: {reason}" for name, reason in reasons.items()]
+        lines = [f"{each}: {first_line(error).removeprefix(f'{basename(each)}: ')}" for each, error in failed.items()]
         super().__init__("\n".join([*lines, f"{len(failed)} of {shards} shards failed"]))
 
 
@@ -94,19 +92,17 @@ def encode_files(
     """
     given, out = [inputs] if isinstance(inputs, (str, os.PathLike)) else inputs, os.fspath(out)
     shards = find([os.fspath(each) for each in given], out)
-    _check_engine(engine, address, actors)
     positive_integer("chunk_rows", chunk_rows)
+    _check_engine(engine, address, actors)
     if options and isinstance(encoder, SentenceEncoder):
         raise ValueError(f"{', '.join(options)}: already decided by the encoder")
     next(read_batches(shards[0].source, [column], 1))  # the column is there
     encoder = encoder if isinstance(encoder, SentenceEncoder) else SentenceEncoder(encoder, **options)
     prompt, truncation = encoder.model.prompt(None, prompt_name), encoder.truncation
     settings = {"model": _fingerprint(encoder), "column": column, "prompt": prompt}
+    look = partial(kept, settings=settings, truncation=truncation, replace=out.lower().endswith(OUTPUTS))
     with ThreadPoolExecutor(16) as threads:  # far away each look takes a while
-        found = threads.map(
-            partial(kept, settings=settings, truncation=truncation, one=out.lower().endswith(OUTPUTS)), shards
-        )
-        outcomes = [outcome for outcome in found if outcome is not None]
+        outcomes = [outcome for outcome in threads.map(look, shards) if outcome is not None]
     whole = {outcome.shard for outcome in outcomes}
     todo = [shard for shard in shards if shard not in whole]
     quiet = copy.copy(encoder)  # shares the weights
@@ -123,17 +119,21 @@ def encode_files(
                 outcomes.append(outcome)
                 bar.update(outcome.rows)
     clear(shards)
+    return _sum(outcomes, len(whole), encoder)
+
+
+def _sum(outcomes: list[Outcome], whole: int, encoder: SentenceEncoder) -> Encoded:
+    """What all shards come to, once none has failed."""
     rows, truncated = sum(outcome.rows for outcome in outcomes), sum(outcome.truncated for outcome in outcomes)
-    if truncated and truncation == "warn":
-        warnings.warn(f"{truncated} of {rows} texts were truncated to {encoder.max_length} tokens", stacklevel=2)
+    if truncated and encoder.truncation == "warn":
+        warn(f"{truncated} of {rows} texts were truncated to {encoder.max_length} tokens")
     if failed := {outcome.shard.source: outcome.error for outcome in outcomes if outcome.error}:
-        raise FailedShards(failed, len(shards))
-    return Encoded(len(shards), len(whole), rows, encoder.dimension, len({outcome.node for outcome in outcomes} - {""}))
+        raise FailedShards(failed, len(outcomes))
+    return Encoded(len(outcomes), whole, rows, encoder.dimension)
 
 
 def _check_engine(engine: str, address: str | None, actors: int | None) -> None:
-    if engine not in ENGINES:
-        raise ValueError(f"engine={engine!r} is not allowed: use one of {ENGINES}")
+    choice("engine", engine, ENGINES)
     if engine == "ray" and find_spec("ray") is None:
         raise ModuleNotFoundError("engine='ray' needs Ray: pip install -e '.[ray]'")
     if engine == "local" and (address is not None or actors is not None):
@@ -146,8 +146,8 @@ def _fingerprint(encoder: SentenceEncoder) -> str:
     """SHA-256 of what decides the vectors: the weights as they are loaded, the tokenizer, and how they are used."""
     model, words = encoder.model, getattr(encoder.tokenizer, "backend_tokenizer", None)
     usage = [model.pooling, model.normalize, model.max_length, model.include_prompt, model.backbone.causal]
-    usage.append(encoder.get_params()["dtype"])
-    digest = hashlib.sha256(repr((usage, words.to_str() if words else encoder.tokenizer.get_vocab())).encode())
+    usage += [encoder.get_params()["dtype"], words.to_str() if words else encoder.tokenizer.get_vocab()]
+    digest = hashlib.sha256(repr(usage).encode())
     for name, value in model.state_dict().items():
         digest.update(name.encode())
         digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy())

@@ -56,7 +56,7 @@ def encode_shard(
         rows = _write(shard.target, vectors(), encoder.dimension, mark)
     except Exception as error:
         return Outcome(shard, error=error)
-    return Outcome(shard, rows, mark["truncated"], node="here")
+    return Outcome(shard, rows, mark["truncated"])
 
 
 def _write(target: str, chunks: Iterable[np.ndarray], dimension: int, mark: dict[str, Any]) -> int:

@@ -55,7 +55,8 @@ def encode_over_ray(
         try:
             ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR")
         except Exception as error:  # Ray raises bare ones here
-            raise OSError(f"Ray cannot be started or reached at address={address!r}: {first_line(error)}") from error
+            hint = "; where it wants a token, set RAY_AUTH_MODE=token" if address else ""
+            raise OSError(f"no Ray at address={address!r} ({first_line(error)}{hint})") from error
     try:
         gpus, processors = (int(ray.cluster_resources().get(name, 0)) for name in ("GPU", "CPU"))
         portable = copy.deepcopy(work)

@@ -30,9 +30,7 @@ class Shard(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a shard: its rows, how many of their texts were cut, where it was made ("": by an earlier run);
-    or what went wrong.
-    """
+    """What became of a shard: its rows, how many of their texts were cut, on which Ray node; or what went wrong."""
 
     shard: Shard
     rows: int = 0
@@ -110,14 +108,14 @@ def clear(shards: Sequence[Shard]) -> None:
 def state(address: str) -> str:
     """Changes when the file there does."""
     files, path = at(address)
-    return f"{files.size(path)} bytes of {files.modified(path)}"
+    return f"{files.size(path)} bytes of {files.modified(path)}" if is_local(files) else str(files.ukey(path))
 
 
-def kept(shard: Shard, settings: dict[str, str], truncation: str, one: bool) -> Outcome | None:
+def kept(shard: Shard, settings: dict[str, str], truncation: str, replace: bool) -> Outcome | None:
     """The shard where an earlier run left it whole: made with these settings of this very input. Else `None`.
 
     Raises:
-        ValueError: what is there was made with other settings, or by another program: in a folder they must not mix.
+        ValueError: what is there was made with other settings or by another program, and may not be replaced.
     """
     from pyarrow import ArrowInvalid, parquet
 
@@ -131,7 +129,7 @@ def kept(shard: Shard, settings: dict[str, str], truncation: str, one: bool) -> 
     except (ArrowInvalid, KeyError, TypeError):
         mark = {}
     other = [name for name, value in settings.items() if mark.get(name) != value]
-    if other and not one:
+    if other and not replace:
         raise ValueError(f"{shard.target} is there, of another {' and '.join(other)}: choose another out, or remove it")
     if other or mark["input"] != state(shard.source) or (mark["truncated"] and truncation == "error"):
         return None
