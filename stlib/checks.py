@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 
-def positive_integer(name: str, value: object) -> int:
-    """`value` as an int, or a `ValueError` that names the argument."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or (number := value.__index__()) < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-    return number
+def positive_integer(name: str, value: object, highest: int | None = None) -> int:
+    """`value` as an int, or a `ValueError`: it is none, is below 1, or above `highest`."""
+    whole = hasattr(value, "__index__") and not isinstance(value, bool)
+    if not whole or not 1 <= (number := value.__index__()) <= (highest or number):  # type: ignore[attr-defined]
+        allowed = f"integers from 1 to {highest}" if highest else "an integer of at least 1"
+        raise ValueError(f"{name}={value!r} is not allowed: {allowed}")
+    return int(number)
 
 
 def choice(name: str, value: object, allowed: tuple[str, ...]) -> None:

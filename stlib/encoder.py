@@ -97,7 +97,7 @@ class SentenceEncoder(Transformer):
 
     @max_length.setter
     def max_length(self, value: int) -> None:
-        self.model.max_length = _limit(value, self.model.backbone.positions)
+        self.model.max_length = checks.positive_integer("max_length", value, self.model.backbone.positions)
         self._params["max_length"] = value
 
     def encode(
@@ -252,15 +252,6 @@ def _given_or_loaded(model: Any, choices: dict[str, Any]) -> SentenceTransformer
     if not isinstance(model, (str, os.PathLike)):
         raise ValueError(f"model must be a name, a path or a SentenceTransformer, got {type(model).__name__}")
     return SentenceTransformer.from_pretrained(model, **choices)
-
-
-def _limit(value: object, highest: int | None) -> int:
-    """A `max_length` between 1 and the model's positions."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or not 1 <= value <= (highest or value):  # type: ignore[operator]
-        allowed = f"1 to {highest}, the model's positions" if highest else "whole numbers from 1"
-        raise ValueError(f"max_length={value!r} is not allowed: {allowed}")
-    return int(value)  # type: ignore[call-overload]
 
 
 def _check_embeddings(ids: list[np.ndarray], embeddings: int) -> None:
