@@ -369,12 +369,15 @@ def test_an_interrupt_leaves_the_last_good_output(
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
 def test_memory_does_not_grow_with_rows_or_shards(tmp_path: Path) -> None:
-    """2000 rows more: 20 MB more of text and 20 MB more of vectors. Either held whole would show."""
+    """2000 rows more: 20 MB more of text and 20 MB more of vectors. Either held whole would show.
+
+    The texts are of characters of four bytes, since tokenizers count characters.
+    """
     dense = [checkpoints.Dense(checkpoints.HIDDEN, 2500)]
     checkpoints.wrap(checkpoints.build("minilm", tmp_path / "plain"), tmp_path / "wide", dense=dense)
     (tmp_path / "many").mkdir()
     for name, rows in [("short", 500), ("long", 2500), *((f"many/{number}", 500) for number in range(5))]:
-        (tmp_path / f"{name}.jsonl").write_text("".join(f'{{"text": "{"x" * 10_000} {row}"}}\n' for row in range(rows)))
+        (tmp_path / f"{name}.jsonl").write_text("".join(f'{{"text": "{"🙂" * 2500} {row}"}}\n' for row in range(rows)))
     done = process(PEAKS, tmp_path)
     assert done.returncode == 0, done.stderr
     _, short, long, many = (int(line) / 1024 for line in done.stdout.split())
