@@ -78,8 +78,8 @@ def test_a_source_leads_to_what_was_recorded(results: Path, source: str, value: 
 
 
 def test_a_path_goes_through_names_with_dots_and_places_in_lists(results: Path) -> None:
-    (results / "speed.json").write_text(json.dumps({"v1.5": {"runs": [1.5, 2.5]}}))
-    assert lessons.resolve("speed v1.5.runs.1", results) == 2.5
+    (results / "speed.json").write_text(json.dumps({"v1.5": {"runs": [1.5, [2.5, 3.5]]}}))
+    assert lessons.resolve("speed v1.5.runs.1.0", results) == 2.5
     with pytest.raises(ValueError, match="not to be found"):
         lessons.resolve("speed v1.5.runs.2", results)
 
@@ -90,7 +90,8 @@ def test_a_number_agrees_to_the_digits_that_it_shows(shown: str, value: float) -
 
 
 def test_a_box_may_hold_no_number_without_a_source() -> None:
-    box = "> **Reference run.** Of 100 queries mean found **84.9**<!-- a b c.value --> (@10, `x[3]`, L6), CLS 79 %.\n"
+    names = "@10, `x[3]`, L6, grades 4 and 5"
+    box = f"> **Reference run.** Of 100 queries mean found **84.9**<!-- a b c.value --> ({names}), CLS 79 %.\n"
     assert lessons.boxes(f"Text 12.\n\n{box}\nText 13.\n\n> Another box with 14.") == [box]
     assert lessons.unsourced(box) == ["79"]
     assert list(lessons.references(box)) == [("84.9", "a b c.value")]

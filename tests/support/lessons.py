@@ -135,9 +135,13 @@ def resolve(source: str, results: Path) -> float:
         file, path = parts
         found = json.loads((results / f"{file}.json").read_text(encoding="utf-8"))
         while path:
-            # The longest name that fits, since names may hold dots.
-            name = next(n for n in _beginnings(path) if isinstance(found, list) or n in found)
-            found, path = found[int(name) if isinstance(found, list) else name], path[len(name) + 1 :]
+            if isinstance(found, list):
+                name = path.partition(".")[0]
+                found = found[int(name)]
+            else:
+                name = next(n for n in _beginnings(path) if n in found)  # the longest, since names may hold dots
+                found = found[name]
+            path = path[len(name) + 1 :]
         return sign * float(found)
     except (OSError, LookupError, StopIteration, TypeError, ValueError) as error:
         raise ValueError(f"{source!r} is not to be found in results/ ({type(error).__name__}: {error})") from error
@@ -170,6 +174,9 @@ def boxes(text: str) -> list[str]:
 
 
 def unsourced(box: str) -> list[str]:
-    """Numbers in a box that nothing stands behind. 100 ("of 100 queries"), names (`code`, L6, recall@10) are free."""
-    text = re.sub(r"`[^`]*`|\]\([^)]*\)", " ", SOURCED.sub(" ", box))
+    """Numbers in a box that nothing stands behind. Free are 100 ("of 100 queries") and names: `code`, L6, recall@10,
+    grade 5, lesson 02.
+    """
+    names = r"`[^`]*`|\]\([^)]*\)|\b(?:grade|lesson|seed|layer)s?\s+\d+(?:\s+(?:and|or|to)\s+\d+)?"
+    text = re.sub(names, " ", SOURCED.sub(" ", box))
     return [number for number in re.findall(rf"(?<![\w@.,-])({NUMBER})(?![\w-])", text) if number.rstrip(",") != "100"]

@@ -172,11 +172,10 @@ def meaning(encoder: SentenceEncoder, pairs: pd.DataFrame, seed: int = 0) -> dic
         return roc_auc(similarity, related, clear["anchor"])
 
     texts = [*clear["sentence1"], *clear["sentence2"]]
-    words, inputs = word_vectors(texts), controls.input_embeddings(encoder, texts)
-    n = len(clear)
+    inputs, n = controls.input_embeddings(encoder, texts), len(clear)
     return {
         "the model": area(pair_cosines(encoder, clear)),
-        "TF-IDF": area(cosine(words[:n], words[n:])),
+        "TF-IDF": area(controls.tfidf_similarity(clear["sentence1"], clear["sentence2"])),
         "input embeddings": area(cosine(inputs[:n], inputs[n:])),
         "random weights": Estimate.over(
             [area(pair_cosines(untrained(encoder, seed + one), clear)) for one in range(SEEDS)]
@@ -319,9 +318,7 @@ def halves_found(
     for count in words:
         one = [" ".join(text[: count // 2]) for text in chosen]
         two = [" ".join(text[count // 2 : count]) for text in chosen]
-        counted = word_vectors([*one, *two])
-        scores = {"the model": encoded(encoder, one) @ encoded(encoder, two).T}
-        scores["TF-IDF"] = counted[: len(one)] @ counted[len(one) :].T
+        scores = {"the model": encoded(encoder, one) @ encoded(encoder, two).T, "TF-IDF": controls.tfidf(one, two)}
         for name, similarity in scores.items():
             found[name].append(ranking_of(similarity, [{row} for row in range(len(one))], k=1))
     return found
@@ -332,15 +329,15 @@ def growing(encoder: SentenceEncoder, texts: Sequence[str], seed: int = 0, start
 
     Means over `starts` such texts of passages drawn from `texts`; a row for each number of passages in `PARTS`.
     """
-    drawn = np.random.default_rng(seed).permutation(len(texts))
-    streams = [[texts[row] for row in drawn[start::starts][: max(PARTS) + 1]] for start in range(starts)]
-    rows = []
+    drawn = np.resize(np.random.default_rng(seed).permutation(len(texts)), (starts, max(PARTS) + 1))
+    streams = [[texts[row] for row in rows] for rows in drawn]
+    table = []
     for count in PARTS:
         wholes = [" ".join(stream[:count]) for stream in streams]
         whole = encoded(encoder, wholes)
         sides = [encoded(encoder, [stream[at] for stream in streams]) for at in (0, count - 1, -1)]
-        rows.append([np.mean(encoder.token_counts(wholes)), *(cosine(whole, side).mean() for side in sides)])
-    return pd.DataFrame(rows, columns=["tokens", "its first part", "the part added last", "a part not in it"])
+        table.append([np.mean(encoder.token_counts(wholes)), *(cosine(whole, side).mean() for side in sides)])
+    return pd.DataFrame(table, columns=["tokens", "its first part", "the part added last", "a part not in it"])
 
 
 # ------------------------------------------------------------------------------------------------------ what is quoted
@@ -362,6 +359,7 @@ def reference(study: Study) -> dict[str, Any]:
     sets = scored_sets(study)
     halves = halves_found(encoder, study.passages.texts, seed=seed)
     return {
+        "limit": encoder.max_length,
         "refund": {"paraphrase": float(refund[0] @ refund[1]), "denial": float(refund[0] @ refund[2])},
         "scale": {
             name: {"lowest": float(span.min()), "highest": float(span.max())}
