@@ -231,8 +231,7 @@ def write_layout(folder: Path, layout: Layout, projections: list[Projection], wi
     write_json(folder / "1_Pooling" / "config.json", pooling)
     for place, projection in zip(places[2:], projections, strict=False):
         _write_projection(folder / place, projection)
-    # what lowered the case is part of the tokenizer by now
-    limits = {"max_seq_length": layout.max_length, "do_lower_case": False}
+    limits = {"max_seq_length": layout.max_length, "do_lower_case": layout.lower_case}
     write_json(folder / "sentence_bert_config.json", limits)
     prompts = {"prompts": layout.prompts, "default_prompt_name": layout.default_prompt_name}
     write_json(folder / "config_sentence_transformers.json", prompts | {"similarity_fn_name": layout.similarity})

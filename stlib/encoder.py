@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from stlib import checks
-from stlib.estimator import Transformer
+from stlib.estimator import Estimator
 from stlib.fast import FastBackbone, has_hooks
 from stlib.files import as_value_error
 from stlib.hub import DEFAULT_MODEL
@@ -27,7 +27,7 @@ _BATCH_TOKENS = 4096
 _LOCK = threading.RLock()
 
 
-class SentenceEncoder(Transformer):
+class SentenceEncoder(Estimator):
     """Sentences in, vectors out. Works in a scikit-learn `Pipeline`.
 
     Args:

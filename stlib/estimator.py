@@ -1,4 +1,4 @@
-"""What scikit-learn asks of a transformer, without importing scikit-learn."""
+"""What scikit-learn asks of an estimator that transforms, without importing scikit-learn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 
-class Transformer:
+class Estimator:
     """For a class that keeps its constructor's arguments in `_params` and turns n texts into n vectors by `encode`."""
 
     _params: dict[str, Any]

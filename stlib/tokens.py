@@ -33,11 +33,11 @@ def load_tokenizer(folder: Path, *, lower_case: bool = False) -> Any:
         raise ValueError(f"{folder} holds no tokenizer: none of {', '.join(_FILES)}")
     with as_value_error(f"{folder}: its tokenizer, {found[0]} cannot be read"):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    if lower_case:
+    if lower_case and "Lowercase()" not in str(tokenizer.backend_tokenizer.normalizer):  # there already, once saved
         from tokenizers.normalizers import Lowercase, Sequence
 
-        rust = tokenizer.backend_tokenizer
-        rust.normalizer = Sequence([Lowercase(), *([rust.normalizer] if rust.normalizer else [])])
+        usual = tokenizer.backend_tokenizer.normalizer
+        tokenizer.backend_tokenizer.normalizer = Sequence([Lowercase(), *([usual] if usual else [])])
     return tokenizer
 
 

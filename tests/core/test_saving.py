@@ -104,6 +104,15 @@ def test_limit_prompts_and_similarity_are_saved(layout: str, small: Small, tmp_p
     np.testing.assert_allclose(again.encode(TEXTS), encoder.encode(TEXTS), atol=SAME)
 
 
+def test_lower_casing_survives_saving(small: Small, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(small("roberta", "old"), tmp_path / "model"))
+    edit_json(path / "sentence_bert_config.json", do_lower_case=True)
+    encoder = SentenceEncoder(path)
+    encoder.model.save_pretrained(tmp_path / "saved")
+    assert_round_trip(encoder, tmp_path / "saved")
+    assert np.abs(encoder.encode(TEXTS) - SentenceEncoder(small("roberta", "old")).encode(TEXTS)).max() > 1e-3
+
+
 def test_a_default_prompt_survives_saving(small: Small, tmp_path: Path) -> None:
     path = checkpoints.wrap(small("minilm"), tmp_path / "model", prompts={"query": "query: "})
     edit_json(path / "config_sentence_transformers.json", default_prompt_name="query")

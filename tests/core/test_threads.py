@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -46,3 +47,29 @@ def test_a_model_in_training_encodes_without_dropout_and_stays_in_training(encod
     vectors = SentenceEncoder(model, device="cpu").encode(SENTENCES)
     assert np.abs(vectors - encoder.encode(SENTENCES)).max() < 1e-5
     assert model.training and model.backbone.model.encoder.training and not model.backbone.model.embeddings.training
+
+
+def test_a_model_does_not_go_back_to_training_while_another_thread_encodes(encoder: Any) -> None:
+    model = SentenceTransformer.from_pretrained(encoder.model.folder).train()
+    shared = SentenceEncoder(model, device="cpu")
+    states_of, second_begins, in_training = shared._states_function(), threading.Event(), []
+
+    def first_states(groups: Any) -> Any:
+        second_begins.wait(0.3)  # in vain, where the second has to wait for the first
+        return states_of(groups)
+
+    def second_states(groups: Any) -> Any:
+        second_begins.set()
+        first.join()
+        in_training.append(model.training)
+        return states_of(groups)
+
+    work = {"first": first_states, "second": second_states}
+    shared._states_function = lambda: work[threading.current_thread().name]
+    first, second = (threading.Thread(target=shared.encode, args=(SENTENCES,), name=name) for name in work)
+    first.start()
+    while model.training and first.is_alive():
+        time.sleep(0.001)  # until the first is at work
+    second.start()
+    second.join()
+    assert in_training == [False] and model.training

@@ -14,6 +14,7 @@ from checkpoints import (
     FAMILIES,
     TEXTS,
     edit_json,
+    read_json,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,3 +113,12 @@ def test_batches_hold_each_text_once_with_its_equals_and_within_the_budget(lengt
         assert all(len({lengths[row] for row in group}) == 1 for group in groups)
         members = [lengths[row] for group in groups for row in group]
         assert sum(members) <= budget or len(members) == 1
+
+
+def test_lower_casing_reaches_a_tokenizer_that_keeps_the_case(small: Small, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(small("minilm"), tmp_path / "model"))
+    edit_json(path / "tokenizer_config.json", do_lower_case=False)
+    normalizer = read_json(path / "tokenizer.json")["normalizer"] | {"lowercase": False}
+    edit_json(path / "tokenizer.json", normalizer=normalizer)
+    cased, lower = load_tokenizer(path), load_tokenizer(path, lower_case=True)
+    assert cased("Snow")["input_ids"] != cased("snow")["input_ids"] == lower("Snow")["input_ids"]

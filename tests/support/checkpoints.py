@@ -106,8 +106,13 @@ FAMILIES: dict[str, Family] = {
     "modernbert": Family(
         "modernbert",
         _MODERNBERT,
-        ids={"cls_token_id": "[CLS]", "sep_token_id": "[SEP]", "pad_token_id": "[PAD]", "eos_token_id": "[SEP]",
-             "bos_token_id": "[CLS]"},
+        ids={
+            "cls_token_id": "[CLS]",
+            "sep_token_id": "[SEP]",
+            "pad_token_id": "[PAD]",
+            "eos_token_id": "[SEP]",
+            "bos_token_id": "[CLS]",
+        },
     ),
     # Qwen/Qwen2-0.5B: causal, and meant to be
     "qwen2": Family("qwen2", _QWEN | {"architectures": ["Qwen2ForCausalLM"]}, AutoModelForCausalLM, ids=_ENDS),
