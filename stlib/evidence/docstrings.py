@@ -23,7 +23,9 @@ SIGNATURE = re.compile(rf"\w[\w.]*\s*{NESTED}(\s*->[^\n]*)?\s*(\n|$)")
 BULLET = re.compile(r"^([*+-]|\d{1,2}[.)])\s+")
 TABLE = re.compile(r"\s*[=+|-]{2,}[\s=+|-]*")
 CODE = re.compile(r"(:[a-zA-Z][\w:+.-]*:)?(``[^`]*``|`[^`]*`)")
-SENTENCE_END = re.compile(r"(?<![.\s]\w)(?<!\bvs)(?<!\bcf)(?<!\bet al)(?<!\bFig)(?<=[.!?])\s+(?=[A-Z…\"'(])")
+SHORT = ("vs", "cf", "al", "Fig", "Ref", "Eq", "Dr")
+ABBREVIATED = r"(?<![.\s(]\w\.)" + "".join(rf"(?<!\b{short}\.)" for short in SHORT)
+SENTENCE_END = re.compile(ABBREVIATED + r"(?:(?<=[.!?])|(?<=[.!?][\"')]))\s+(?=[A-Z…\"'(])")
 
 
 class Parsed(NamedTuple):

@@ -212,7 +212,9 @@ def things(package: str) -> list[Thing]:
     found: dict[int, tuple[str, str, Any]] = {}
     for module in sorted(_modules(root, 1), key=lambda one: (one.__name__.count("."), one.__name__)):
         for name, value in _public(module, package):
-            found.setdefault(id(value), (module.__name__, f"{module.__name__}.{name}", value))
+            here = found.get(id(value), (module.__name__,))[0] == module.__name__
+            if id(value) not in found or (here and name == getattr(value, "__name__", "")):  # not an alias of it
+                found[id(value)] = (module.__name__, f"{module.__name__}.{name}", value)
     for module_name, name, value in list(found.values()):
         if inspect.isclass(value):
             for method, function in _methods(value, package, found):
