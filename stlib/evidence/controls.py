@@ -52,6 +52,16 @@ def tfidf(queries: Sequence[str], texts: Sequence[str]) -> Floats:
     return np.asarray((vectors.transform(asked) @ passages.T).toarray())
 
 
+def tfidf_vectors(texts: Sequence[str]) -> Floats:
+    """TF-IDF vectors of the texts, each word weighted by how many of them have it: unit vectors [n, words] float32."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    words = _words(texts)
+    if not any(words):  # punctuation throughout
+        return np.zeros((len(words), 1), np.float32)
+    return np.asarray(TfidfVectorizer(analyzer=list, dtype=np.float32).fit_transform(words).toarray())
+
+
 def tfidf_similarity(sentences1: Iterable[str], sentences2: Iterable[str]) -> Floats:
     """Cosine of the TF-IDF vectors of each pair, fitted on all of them: `[n]`."""
     from sklearn.feature_extraction.text import TfidfVectorizer
