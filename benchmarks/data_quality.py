@@ -4,8 +4,8 @@
 
 With STLIB_DATA_DIR (a folder that holds stsb/dev.csv and stsb/train.csv) also what is shared with STS-B.
 
-Writes results/data_quality.json. Correlations are Spearman's, between -1 and 1; what is told from sentences and
-passages is in per cent.
+Writes results/data_quality.json. Correlations are Spearman's, between -1 and 1; what is told from sentences is in per
+cent.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from stlib import SentenceEncoder
-from stlib.evidence.controls import random_weights
-from stlib.evidence.corpora import load_pairs, load_passages, load_sentences
-from stlib.evidence.evaluation import jaccard_similarity, neighbour_accuracy, tfidf_similarity
+from stlib.evidence.controls import jaccard_similarity, random_weights, tfidf_similarity, tfidf_vectors
+from stlib.evidence.corpora import load_pairs, load_sentences
+from stlib.evidence.scores import neighbour_accuracy
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "data_quality.json"
 GRAM = 8  # so many words in a row are a quotation, not a coincidence
@@ -167,7 +167,7 @@ def measure_sentences(sentences: pd.DataFrame, encoder: SentenceEncoder) -> dict
         return round(100 * float(cross_val_score(model, features, labels, cv=folds).mean()), 1)
 
     def nearest(vectors: Any) -> float:
-        return round(float(neighbour_accuracy(vectors, labels, k=1).mean()), 1)
+        return round(neighbour_accuracy(vectors, labels, k=1).value, 1)
 
     lengths = np.stack([texts.map(lambda text: len(words(text))), texts.map(len)], axis=1)
     form = np.stack([texts.str.contains(pattern) for pattern in FORM.values()], axis=1)
@@ -185,31 +185,10 @@ def measure_sentences(sentences: pd.DataFrame, encoder: SentenceEncoder) -> dict
             "MiniLM": regression(vectors, StandardScaler()),
         },
         "nearest neighbour": {
-            "TF-IDF": nearest(TfidfVectorizer().fit_transform(texts).toarray()),
+            "TF-IDF": nearest(tfidf_vectors(texts)),
             "random weights": round(float(np.mean([nearest(one) for one in blank])), 1),
             "MiniLM": nearest(vectors),
         },
-    }
-
-
-def measure_passages(passages: pd.DataFrame, encoder: SentenceEncoder) -> dict[str, Any]:
-    """How many questions have their own passage closer than every other, in per cent."""
-    n = len(passages)
-    question, passage = passages["question"], passages["passage"]
-    closeness = {
-        "TF-IDF": tfidf_similarity(np.repeat(question, n), np.tile(passage, n)).reshape(n, n),
-        "MiniLM": encoder.similarity(encoder.encode(question.tolist()), encoder.encode(passage.tolist())),
-    }
-    first = {
-        name: np.diag(values) > np.where(np.eye(n, dtype=bool), -np.inf, values).max(axis=1)
-        for name, values in closeness.items()
-    }
-    counted = passage.map(lambda text: len(words(text)))
-    return {
-        "passages": n,
-        "words": {"least": int(counted.min()), "most": int(counted.max())},
-        "chance": round(100 / n, 1),
-        "own passage first": {name: round(100 * float(values.mean()), 1) for name, values in first.items()},
     }
 
 
@@ -218,7 +197,6 @@ def main() -> None:
     found = measure(pairs)
     encoder = SentenceEncoder(MODEL)
     found["sentences.csv"] = measure_sentences(load_sentences(), encoder)
-    found["passages.csv"] = measure_passages(load_passages(), encoder)
     if folder := os.environ.get("STLIB_DATA_DIR"):
         theirs = stsb_sentences(Path(folder))
         sentences = [*pairs["sentence1"].unique(), *pairs["sentence2"]]

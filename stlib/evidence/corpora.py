@@ -11,6 +11,7 @@ is decided. What is wrong in a file is a ValueError that names the row and the c
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,7 @@ def load_passages(source: str | Path = "built-in", *, limit: int | None = None, 
     """
     if str(source) in ("built-in", "none"):
         passages = documentation(limit, seed)
-        passages.attrs["stand_in"] = str(source) == "none"
-        return passages
+        return replace(passages, attrs=passages.attrs | {"stand_in": str(source) == "none"})
     if "://" not in str(source) and Path(source).is_dir():
         return from_folder(Path(source)).drawn(limit, seed)
     frame, attrs = _read(source, "", ["query", "text"])

@@ -14,7 +14,7 @@ import pytest
 from stlib.evidence.corpora import load_pairs
 
 ROOT = Path(__file__).resolve().parents[2]
-RUBRIC = ROOT / "stlib" / "data" / "RUBRIC.md"
+RUBRIC = ROOT / "stlib" / "evidence" / "data" / "RUBRIC.md"
 
 _spec = importlib.util.spec_from_file_location("data_quality", ROOT / "benchmarks" / "data_quality.py")
 assert _spec and _spec.loader
