@@ -351,3 +351,36 @@ def test_another_process_reads_the_same(cache: Path) -> None:
 def test_a_package_that_is_not_there_is_named() -> None:
     with pytest.raises(ModuleNotFoundError, match="no_such_package"):
         documentation(packages=["no_such_package"])
+
+
+# ------------------------------------------------------------------------------------------------ the datasheet
+
+ROOT = Path(__file__).resolve().parents[2]
+SHEET = ROOT / "stlib" / "evidence" / "data" / "DOCUMENTATION.md"
+MEASURED = json.loads((ROOT / "results" / "documentation.json").read_text(encoding="utf-8"))
+
+
+def test_the_figures_of_the_datasheet_are_those_that_were_measured() -> None:
+    rows = [line.strip("| \n").split(" | ") for line in SHEET.read_text(encoding="utf-8").splitlines() if " [" in line]
+    table = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows}
+    columns = ("recall@10", "recall@1", "nDCG@10", "five neighbours by module", "see also")
+    shown = {
+        name: [f"{one['value']} {one['interval']}" for one in map(scores.get, columns) if one]
+        for name, scores in MEASURED["whole"].items()
+    }
+    assert {name: [cell for cell in cells if cell.strip("| ")] for name, cells in table.items()} == shown
+
+
+def test_the_counts_of_the_datasheet_are_those_that_were_measured() -> None:
+    text, counts = SHEET.read_text(encoding="utf-8"), MEASURED["counts"]
+    said = {int(number.replace(",", "")) for number in re.findall(r"\b\d[\d,]*\b", text)}
+    found = [value for value in counts.values() if isinstance(value, int)] + list(counts["by package"].values())
+    assert set(found) <= said
+    for version in MEASURED["corpus"]["versions"].values():
+        assert version in text
+
+
+def test_the_corpus_of_the_locked_versions_is_the_one_that_was_measured(corpus: Passages) -> None:
+    if corpus.attrs["versions"] != MEASURED["corpus"]["versions"]:
+        pytest.skip("other versions are installed than those of the record")
+    assert corpus.attrs["sha256"] == MEASURED["corpus"]["sha256"]
