@@ -14,28 +14,28 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from sklearn.metrics import cohen_kappa_score
 
 from stlib.evidence.corpora import load_pairs
-from stlib.evidence.evaluation import group_weights, interval
+from stlib.evidence.estimate import Estimate
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def agreement(table: pd.DataFrame) -> dict[str, Any]:
     """Kappa with quadratic weights, its interval over anchors, and what disagrees."""
-    draws = [
-        cohen_kappa_score(table["score"], table["second"], weights="quadratic", sample_weight=weight)
-        for weight in group_weights(table["anchor"], 2000, seed=0)
-    ]
+
+    def kappa(rows: pd.DataFrame) -> float:
+        return float(cohen_kappa_score(rows["score"], rows["second"], weights="quadratic"))
+
+    without = [kappa(table[table["anchor"] != anchor]) for anchor in table["anchor"].unique()]
+    low, high = Estimate.jackknife(kappa(table), without, "anchor").interval()
     gap = (table["score"] - table["second"]).abs()
-    low, high = interval(np.array(draws))
     return {
         "anchors": int(table["anchor"].nunique()),
         "pairs": len(table),
-        "weighted_kappa": round(float(cohen_kappa_score(table["score"], table["second"], weights="quadratic")), 4),
+        "weighted_kappa": round(kappa(table), 4),
         "interval": [round(low, 4), round(high, 4)],
         "same_grade": round(float((gap == 0).mean()), 4),
         "within_one_grade": round(float((gap <= 1).mean()), 4),

@@ -37,7 +37,7 @@ from transformers.utils import logging
 from stlib import SentenceEncoder, SentenceTransformer
 from stlib.backbone import Backbone
 from stlib.evidence.corpora import load_pairs, load_sentences
-from stlib.evidence.evaluation import cosine, spearman
+from stlib.evidence.scores import cosine, spearman
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
