@@ -189,7 +189,7 @@ def quality(folder: Path) -> dict[str, Any]:
     for dtype in ("float32", "bfloat16"):
         encoder = SentenceEncoder(folder, dtype=dtype, truncation="ignore", device="cpu")
         first, second = (encoder.encode(pairs[column]) for column in ("sentence1", "sentence2"))
-        points[dtype] = float(spearman(cosine(first, second), pairs["score"]))
+        points[dtype] = spearman(cosine(first, second), pairs["score"]).value
     return {"pairs": "STS-B dev" if shared and file.exists() else "built-in", "rows": len(pairs), "points": points}
 
 

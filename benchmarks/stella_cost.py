@@ -25,8 +25,8 @@ import torch
 
 from stlib import Projection, SentenceEncoder
 from stlib.checkpoint import Layout, write_layout
-from stlib.evidence.claims import machine, versions
 from stlib.evidence.corpora import load_sentences
+from stlib.evidence.records import machine, versions
 from stlib.files import write_json
 from stlib.hub import DEFAULT_MODEL
 
