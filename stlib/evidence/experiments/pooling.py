@@ -20,6 +20,7 @@ from stlib.evidence.corpora import original_groups
 from stlib.evidence.estimate import Estimate, Floats, key_of
 from stlib.evidence.passages import Passages
 from stlib.evidence.scores import cosine, neighbour_accuracy, pair_score, ranking
+from stlib.evidence.study import Study
 from stlib.evidence.vectors import kept, pooled, unit
 from stlib.pooling import POOLING_MODES, pool
 
@@ -229,3 +230,25 @@ def _seconds(work: Callable[[], object], repeats: int) -> float:
         work()
         ticks.append(time.perf_counter())
     return float(np.median(np.diff(ticks)))
+
+
+def reference(study: Study) -> dict[str, Any]:
+    """The numbers that the lesson and its lab quote."""
+    encoder, docs, texts = study.encoder, study.passages, study.sentences["text"].tolist()
+    found, masked, layers = search(encoder, docs), forgotten_mask(encoder, docs), by_layer(encoder, docs)
+    topic, graded, words = topics(encoder, study.sentences), pairs(encoder, study.pairs), words_only(encoder, docs)
+    low, high = (masked["cls"] - masked[FORGOTTEN]).interval()
+    assert topic is not None  # the built-in sentences have labels
+    return {
+        "found": {mode: one.value for mode, one in found.items()},
+        "passages": len(docs.texts),
+        "topics": {mode: one.value for mode, one in topic.items()},
+        "pairs": {"mean_minus_cls": (graded["mean"] - graded["cls"]).value},
+        "mask": {"mean": masked["mean"].value, "cls": masked["cls"].value, "forgotten": masked[FORGOTTEN].value},
+        "mask_and_mode": {"units": masked["mean"].units, "low": low, "high": high},
+        "by_length": [[part.value for part in parts.values()] for parts in by_length(encoder, docs).values()],
+        "layers": {mode: [one.value for one in line] for mode, line in layers.items()},
+        "words": [{mode: one.value for mode, one in kind.items()} for kind in words.values()],
+        "common_length": common_length(encoder, docs.texts),
+        "agreement": [one.value for one in agreement(encoder, texts).values()],
+    }
