@@ -3,9 +3,9 @@
     STLIB_DATA_DIR=… python benchmarks/record_evidence.py [--mpnet FOLDER] [--only 02 03] [--runs mpnet …]
 
 Runs: `minilm` and `mpnet` on the built-in data (documentation, sentences, pairs); `minilm_stsb-dev` and
-`mpnet_stsb-dev` on the pairs of STS-B dev alone, where claims about passages and sentences stay undecided. Two notebooks
-at a time, one thread each; what is timed (07) runs alone. A notebook that fails leaves what was recorded before. For
-`minilm`, the numbers that the lessons quote besides verdicts go to results/figures/.
+`mpnet_stsb-dev` on the pairs of STS-B dev alone, where claims about passages and sentences stay undecided. Two
+notebooks at a time, one thread each; what is timed (07) runs alone. A notebook that fails leaves what was recorded
+before. For `minilm`, the numbers that the lessons quote besides verdicts go to results/figures/.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""Fill the tables of README.md from what was measured: results/evidence, results/speed.json and the notebooks.
+"""Fill the tables of README.md from what was measured: results/evidence, results/speed.json and the lessons.
 
 python tools/update_readme.py [--check]      (--check: fail where the README is not up to date)
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import sys
@@ -14,34 +13,32 @@ from typing import Any
 
 import nbformat
 
+from stlib.evidence.claims import SYMBOLS, definitions
+from stlib.evidence.records import recorded
+
 ROOT = Path(__file__).resolve().parent.parent
+RUN = "minilm"
 
 
 def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _figures(claim: dict[str, Any]) -> str:
-    low, high = claim["interval"]
-    digits = 1 if claim["unit"] != "AUC" and abs(claim["value"]) >= 0.5 else 2
-    unit = f" {claim['unit']}" if claim["unit"] else ""
-    return f"{claim['value']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]{unit}"
-
-
 def series() -> str:
-    """One row a notebook: the decision, its headline claim on the reference model and data, and the run time."""
-    lines = ["| notebook | decides | found | takes |", "|---|---|---|---|"]
-    with (ROOT / "stlib" / "data" / "decisions.csv").open(encoding="utf-8") as file:
-        decisions = {row["notebook"]: row for row in csv.DictReader(file)}
+    """One row a lesson: what it decides, and its headline claim on the reference model and data."""
+    lines = ["| lesson | decides | found |", "|---|---|---|"]
+    headlines = {claim.lesson: claim.id for claim in definitions().values() if claim.headline}
     for path in sorted((ROOT / "notebooks").glob("0*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
-        takes = re.search(r"\*\*It takes\*\* ([^.,;]+)", "\n".join(cell.source for cell in notebook.cells[:2]))
-        evidence = _read(ROOT / "results" / "evidence" / "minilm_builtin" / f"{path.stem}.json")
-        (claim,) = [claim for claim in evidence["claims"] if claim["headline"]]
-        decision = decisions[path.stem]
-        found = f"**{claim['verdict']}**: {claim['claim']} ({_figures(claim)})"
-        took = takes.group(1).replace(" on two cores", "").strip() if takes else "–"
-        lines.append(f"| [{path.stem}](notebooks/{path.name}) | {decision['question']} | {found} | {took} |")
+        prose = "\n".join(cell.source for cell in notebook.cells[:3] if cell.cell_type == "markdown")
+        title, decision = (re.search(one, prose) for one in (r"# (.*)", r"\*\*The decision\.\*\* (.*)"))
+        assert title is not None and decision is not None, path.name
+        found = "–"
+        if path.stem in headlines:
+            (claim,) = [one for one in recorded(RUN, path.stem).claims if one.id == headlines[path.stem]]
+            found = f"{SYMBOLS[claim.verdict]} {claim.verdict}: {claim.definition.sentence}"
+            found += f" ({claim.measured})" if claim.value is not None else ""
+        lines.append(f"| [{path.stem[:2]} {title[1]}](notebooks/{path.name}) | {decision[1]} | {found} |")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""The trial of training: sides that share nothing, a head that starts as the probe, and a record that can be read again."""
+"""The trial of training: sides that share nothing, a head that starts as the probe, a record that can be read again."""
 
 from __future__ import annotations
 
