@@ -9,72 +9,80 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 import series
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from stlib.evidence.claims import Claim, Verdict, definition
+from stlib.evidence.records import Record
 from stlib.review import page
 
-PAGES = ("index.html", "02_pooling.html", "05_similarity.html")
-CLAIM = {
-    "unit": "points", "level": 0.95, "criterion": "within", "bound": 1.0, "on": "pairs", "detectable": 2.5,
-    "expected": None, "flips_when": "fewer dimensions", "note": "", "interval": [-0.9, 0.4], "value": -0.2,
-}  # fmt: skip
+PAGES = ("index.html", "02_pool_the_tokens.html", "05_heatmaps.html")
+CLAIMS = {
+    "02_pool_the_tokens": ("mean-beats-cls", "mean-generalises", "forgotten-mask-costs"),
+    "05_heatmaps": ("similarity-finds-topics", "traps-fool-cosine", "threshold-errs"),
+}
+VERDICTS: tuple[Verdict, ...] = ("holds", "does not hold", "not decided")
 WIDE = "<table><tr>" + "<td>a_long_word_in_a_cell</td>" * 30 + "</tr></table>"
 HOSTILE = (
-    '<script>fetch("https://example.org")</script><img src="https://example.org/x.png">'
-    '<link rel="stylesheet" href="https://example.org/x.css">'
+    '<script>fetch("https://example.org")</script><img src="https://example.org/x.png" alt="x">'
+    '<link rel="stylesheet" href="https://example.org/x.css"><style>@import "https://example.org/y.css"</style>'
+    '<b onmouseover="alert(1)" style="background: url(https://example.org/z.png)">b</b><svg onload="alert(1)"></svg>'
 )
 
 
 def result(name: str, error: str = "") -> page.Result:
-    """A notebook with a figure, a wide table, a long line, HTML that would fetch, and a claim of each verdict."""
+    """A notebook with figures, a wide table, a long line, HTML that would fetch, and a claim of each verdict."""
     figure = new_output(
         "display_data",
         {"image/png": series.picture(), "text/plain": "Figure: x"},
         metadata={"image/png": {"alt": "A line."}},
     )
+    drawn = new_output("display_data", {"image/svg+xml": series.DRAWN}, metadata={"image/svg+xml": {"alt": "A box."}})
     table = new_output("display_data", {"text/html": WIDE + HOSTILE})
-    verdicts = ["holds", "does not hold", "not decided"]
-    ids = [f"{name}-{number}" for number in range(3)]
-    shown = [  # as `display` of a claim leaves it in a notebook
-        [new_output("display_data", {"text/plain": f"{id}: {verdict}", "text/markdown": f"`{id}`: {verdict}"})]
-        for id, verdict in zip(ids, verdicts, strict=True)
+    claims = [
+        Claim(id, verdict, -0.2, (-0.9, 0.4), 0.3, 80, "query", 2.5, "the worst of two")
+        for id, verdict in zip(CLAIMS[name], VERDICTS, strict=True)
     ]
-    checks = [new_code_cell(f'claims.check("{id}", "A claim")', outputs=shown[at]) for at, id in enumerate(ids)]
+    decided = [  # as a claim leaves it in a notebook
+        new_code_cell(
+            f'decide("{claim.id}", estimate)',
+            outputs=[new_output("display_data", {"text/plain": repr(claim), "text/markdown": f"`{claim.id}`: so"})],
+        )
+        for claim in claims
+    ]
     cells = [
         new_markdown_cell(f"# Do {name}: which\n\nText with `code` and $x^2$.\n\n{HOSTILE}"),
-        new_code_cell("word = " + "'long'" * 60, outputs=[figure, table]),
-        *checks,
-    ]
-    claims = [
-        {**CLAIM, "id": id, "claim": f"Claim {number} of {name}", "verdict": verdict, "headline": number == 0}
-        for number, (id, verdict) in enumerate(zip(ids, verdicts, strict=True))
+        new_code_cell("word = " + "'long'" * 60, outputs=[figure, drawn, table]),
+        *decided,
     ]
     data = {"name": "a_rather_long_file_name_without_any_space_in_it.csv", "sha256": "a" * 64, "rows": 90, "used": 80}
-    evidence = {
-        "model": {"name": "a/b", "revision": "c" * 40, "sha256": "b" * 64}, 
-        "data": {"pairs": {**data, "stand_in": False}},
-        "versions": {"python": "3.11"}, "machine": {"processor": "x", "cores": 2, "system": "Linux"}, "claims": claims,
-    }  # fmt: skip
-    notebook: nbformat.NotebookNode = new_notebook(cells=cells)
-    return page.Result(name, 12.3, error, notebook, evidence)
+    record = Record(
+        lesson=name,
+        model={"name": "a/b", "revision": "c" * 40, "sha256": "b" * 64},
+        data={kind: {**data, "stand_in": False} for kind in ("passages", "sentences")},
+        seed=0,
+        claims=claims,
+        versions={"python": "3.11"},
+        machine={"processor": "x", "cores": 2, "system": "Linux"},
+        date="2026-11-21T12:00:00Z",
+    )
+    return page.Result(name, 12.3, error, new_notebook(cells=cells), record)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("pages")
-    results = [result("02_pooling"), result("05_similarity", error="ValueError: " + "no_space_in_this_text" * 9)]
+    results = [result("02_pool_the_tokens"), result("05_heatmaps", error="ValueError: " + "no_space_in_this_text" * 9)]
     model = "some-organisation/a-model-with-a-rather-long-name"
-    parameters = {"model": model, "pairs": "x.csv", "sentences": "none", "seed": 0}
+    parameters = {"model": model, "pairs": "none", "sentences": "none", "passages": "x.csv", "seed": 0}
     page.write(page.Review(parameters, datetime(2026, 11, 21, tzinfo=UTC), results), place)
     return place
 
 
 def test_a_verdict_is_said_once_where_it_is_checked(folder: Path) -> None:
-    text = (folder / "02_pooling.html").read_text()
-    assert "<code>02_pooling-0</code>" not in text and text.count("Claim 0 of 02_pooling") == 1
+    text, claim = (folder / "02_pool_the_tokens.html").read_text(), definition("mean-beats-cls")
+    assert "<code>mean-beats-cls</code>" not in text and text.count(claim.sentence) == 1
 
 
 @pytest.fixture(scope="module")
