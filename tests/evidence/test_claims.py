@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,3 +137,8 @@ def test_numbers_are_rounded_to_what_their_interval_warrants(
     number: float, unit: str, scale: float | None, text: str
 ) -> None:
     assert number_text(number, unit, scale) == text
+
+
+def test_the_page_of_claims_is_made_from_the_file() -> None:
+    tool = Path(__file__).resolve().parents[2] / "tools" / "render_claims.py"
+    assert subprocess.run([sys.executable, str(tool), "--check"]).returncode == 0
