@@ -63,9 +63,17 @@ def test_two_labels_give_the_head_two_rows() -> None:
     assert task.predict(vectors) == trial.regression(vectors, labels).predict(vectors).tolist()
 
 
-def test_the_record_gives_its_estimates_back() -> None:
-    record = trial.measurement("training")
-    found = record["gains"]["pairs_300"]
+def test_the_record_gives_its_estimates_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    whole = [Estimate.of(rng.normal(2, 1, 30).round(2), key="k") for _ in range(3)]
+    low, high = Estimate.over(whole).interval()
+    found = {
+        "value": Estimate.over(whole).value, "low": low, "high": high, "seeds": [one.value for one in whole],
+        "unit": "query", "key": "k", "pseudo": [one.parts[0].pseudo.tolist() for one in whole],
+    }  # fmt: skip
+    gains = {"joint_1.recall": found, "joint_1.accuracy": found, "probe.accuracy": found}
+    record = {"sizes": [30], "before": {"recall": {"value": 80.0}}, "after": {"pairs_30": found}, "gains": gains}
+    monkeypatch.setattr(trial, "measurement", lambda name: record | {"weights": [1.0]})
     again = trial._again(found)
     assert again.value == pytest.approx(found["value"]) and again.interval() == pytest.approx(
         (found["low"], found["high"]), abs=0.05
