@@ -1,4 +1,4 @@
-"""Fill docs/claims.md from stlib/evidence/claims.toml, the only place where the words of the claims stand.
+"""Fill the tables of docs/claims.md from stlib/evidence/claims.toml, where the words of each claim stand.
 
 python tools/render_claims.py [--check]      (--check: fail where the file is not up to date)
 """
@@ -9,37 +9,44 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
-from stlib.evidence.claims import definitions
+from stlib.evidence.claims import Definition, definitions
 
-FILE = Path(__file__).resolve().parent.parent / "docs" / "claims.md"
-BEGIN, END = "<!-- claims -->", "<!-- end of claims -->"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "claims.md"
+BEGIN, END = "<!-- claims -->\n", "<!-- end of claims -->\n"
+
+
+def row(claim: Definition) -> str:
+    unit = "point" if claim.unit == "points" and claim.bound == 1 else claim.unit
+    marks = " **headline**" * claim.headline + " *lab*" * claim.lab
+    cells = [
+        f"`{claim.id}`{marks}", claim.design, claim.sentence, claim.measure, f"{claim.criterion_text} {unit}", claim.on,
+        claim.default, claim.flips_when,
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |"
 
 
 def tables() -> str:
-    """One table a lesson."""
-    lines: list[str] = []
+    """One table a lesson, its claims in the order of claims.toml."""
+    lines = []
     for lesson, claims in groupby(definitions().values(), key=lambda claim: claim.lesson):
-        lines += [f"## {lesson}", "", "| id | claim | measured | criterion | on | while undecided | flips when |"]
-        lines.append("|---|---|---|---|---|---|---|")
-        for claim in claims:
-            criterion = f"{claim.criterion_text} {claim.unit}"
-            place = "**headline:** " if claim.headline else "lab: " if claim.lab else ""
-            cells = [
-                f"`{claim.id}`", f"{claim.sentence} (the design: {claim.design.strip('()')})", claim.measure,
-                f"{place}{criterion}", claim.on, claim.default, claim.flips_when,
-            ]  # fmt: skip
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-        lines.append("")
+        lines += [
+            f"### {lesson}", "",
+            "| id | the design says | claim | measured | criterion | on | while undecided | flips when |",
+            "|---|---|---|---|---|---|---|---|", *map(row, claims), "",
+        ]  # fmt: skip
     return "\n".join(lines)
 
 
-def main() -> int:
-    text = FILE.read_text(encoding="utf-8")
+def rendered(text: str) -> str:
     before, rest = text.split(BEGIN)
-    fresh = before + BEGIN + "\n" + tables() + END + rest.split(END, 1)[1]
+    return f"{before}{BEGIN}\n{tables()}\n{END}{rest.split(END, 1)[1]}"
+
+
+def main() -> int:
+    text = PAGE.read_text(encoding="utf-8")
     if "--check" in sys.argv[1:]:
-        return int(fresh != text)
-    FILE.write_text(fresh, encoding="utf-8")
+        return int(rendered(text) != text)
+    PAGE.write_text(rendered(text), encoding="utf-8")
     return 0
 
 
