@@ -22,7 +22,7 @@ def row(claim: Definition) -> str:
         f"`{claim.id}`{marks}", claim.design, claim.sentence, claim.measure, f"{claim.criterion_text} {unit}", claim.on,
         claim.default, claim.flips_when,
     ]  # fmt: skip
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
 
 
 def tables() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from stlib import Projection, SentenceEncoder, SentenceTransformer
 from stlib.backbone import Backbone
 
 Floats = NDArray[np.floating]
+Scorer = Callable[[Sequence[str]], Floats]
+"""Queries [q] -> their scores [q, p] with the texts that were indexed."""
 
 # ------------------------------------------------------------------------------------------------ counting words
 
@@ -23,33 +25,46 @@ def bm25(queries: Sequence[str], texts: Sequence[str]) -> Floats:
 
     English stop words are left out, so it is at its best in English; a query without a known word scores 0 throughout.
     """
+    return bm25_index(texts)(queries)
+
+
+def bm25_index(texts: Sequence[str]) -> Scorer:
+    """`bm25` in two steps: the texts are indexed once, then asked as often as one likes."""
     import bm25s
 
-    texts_as_words, queries_as_words = (
-        bm25s.tokenize(list(given), return_ids=False, show_progress=False) for given in (texts, queries)
-    )
-    if not any(texts_as_words):  # stop words and punctuation throughout
-        return np.zeros((len(queries), len(texts)), np.float32)
-    retriever = bm25s.BM25()
-    retriever.index(texts_as_words, show_progress=False)
-    known = retriever.vocab_dict
-    scores = np.zeros((len(queries), len(texts)), np.float32)
-    for row, query in zip(scores, queries_as_words, strict=True):
-        if any(word in known for word in query):
-            row[:] = retriever.get_scores(query)
+    def words(given: Sequence[str]) -> list[list[str]]:
+        return list(bm25s.tokenize(list(given), return_ids=False, show_progress=False))
+
+    retriever, indexed = bm25s.BM25(), words(texts)
+    if any(indexed):  # else stop words and punctuation throughout
+        retriever.index(indexed, show_progress=False)
+    known = retriever.vocab_dict if any(indexed) else {}
+
+    def scores(queries: Sequence[str]) -> Floats:
+        found = np.zeros((len(queries), len(texts)), np.float32)
+        for row, query in zip(found, words(queries), strict=True):
+            if any(word in known for word in query):
+                row[:] = retriever.get_scores(query)
+        return found
+
     return scores
 
 
 def tfidf(queries: Sequence[str], texts: Sequence[str]) -> Floats:
     """Cosine of the TF-IDF vectors of queries and texts, words weighted by how many texts have them: [q, p] float32."""
+    return tfidf_index(texts)(queries)
+
+
+def tfidf_index(texts: Sequence[str]) -> Scorer:
+    """`tfidf` in two steps: the texts are indexed once, then asked as often as one likes."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    words, asked = _words(texts), _words(queries)
+    words = _words(texts)
     if not any(words):
-        return np.zeros((len(asked), len(words)), np.float32)
+        return lambda queries: np.zeros((len(queries), len(words)), np.float32)
     vectors = TfidfVectorizer(analyzer=list, dtype=np.float32)
     passages = vectors.fit_transform(words)
-    return np.asarray((vectors.transform(asked) @ passages.T).toarray())
+    return lambda queries: np.asarray((vectors.transform(_words(queries)) @ passages.T).toarray())
 
 
 def tfidf_vectors(texts: Sequence[str]) -> Floats:
