@@ -9,8 +9,8 @@ import sys
 from typing import Any, NoReturn
 
 COMMANDS = {
-    "review": ("stlib.review.series", "run the lessons on your model and data: a page for a design review"),
-    "compare": ("stlib.review.compare_command", "set several models side by side on your data: a page that decides"),
+    "review": ("stlib.review.series", "run the lessons on your model and data, as a page"),
+    "compare": ("stlib.review.compare_command", "set models side by side on your data, as a page"),
     "search": ("stlib.bulk.search", "type a query, see what is found and why"),
     "encode": ("stlib.bulk.encode", "vectors for files and folders of any size"),
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -135,18 +135,18 @@ class Review:
         return not {self.parameters[kind] for kind in ("pairs", "sentences", "passages")} <= {"built-in", "none"}
 
 
-def is_ours(path: Path) -> bool:
-    """Whether the file is there and was written by this package."""
-    return path.is_file() and GENERATOR in path.read_text(encoding="utf-8", errors="replace")[:2000]
+def is_ours(path: Path, generator: str = GENERATOR) -> bool:
+    """Whether the file is there and was written by this package, by the command that `generator` names."""
+    return path.is_file() and generator in path.read_text(encoding="utf-8", errors="replace")[:2000]
 
 
-def environment() -> Environment:
+def environment(generator: str = GENERATOR) -> Environment:
     """Of the templates, with what all pages use."""
     made = Environment(
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    made.globals |= {"generator": Markup(GENERATOR), "symbols": SYMBOLS}
+    made.globals |= {"generator": Markup(generator), "symbols": SYMBOLS}
     made.filters |= {"duration": _duration, "number": number_text, "slug": lambda text: text.replace(" ", "-")}
     return made
 
@@ -212,27 +212,38 @@ def _merged(review: Review) -> dict[str, Any]:
 
 
 def _chart(claim: Claim) -> Markup:
-    """The interval beside its criterion, to scale; shaded is where the claim holds. The numbers stand beside it."""
+    """The interval beside its criterion; shaded is where the claim holds. The numbers stand beside it."""
     if claim.interval is None or claim.value is None:
         return Markup("")
-    (low, high), asked = claim.interval, claim.definition
+    asked = claim.definition
     edges = {"within": [-asked.bound, asked.bound], "no_worse_than": [-asked.bound]}.get(asked.criterion, [asked.bound])
-    least, most = min(low, *edges), max(high, *edges)
+    start = None if asked.criterion == "at_most" else edges[0]
+    end = edges[-1] if asked.criterion in ("at_most", "within") else None
+    return chart(claim.value, claim.interval, edges, (start, end), (*claim.interval, *edges))
+
+
+def chart(
+    value: float,
+    interval: tuple[float, float],
+    edges: Sequence[float],
+    shaded: tuple[float | None, float | None],
+    scale: Sequence[float],
+) -> Markup:
+    """An interval to scale, with dashed edges and a shaded part (`None`: to the end); all of `scale` is inside."""
+    least, most = min(scale), max(scale)
     room = (most - least or 1.0) * 0.18
     least, most = least - room, most + room
 
-    def x(number: float) -> str:
-        return f"{200 * (number - least) / (most - least):.1f}"
+    def x(number: float | None, otherwise: float = 0.0) -> str:
+        return f"{200 * ((otherwise if number is None else number) - least) / (most - least):.1f}"
 
-    start = least if asked.criterion == "at_most" else edges[0]
-    end = edges[-1] if asked.criterion in ("at_most", "within") else most
-    width = f"{float(x(end)) - float(x(start)):.1f}"
+    start, end = x(shaded[0], least), x(shaded[1], most)
     lines = "".join(f'<line class="edge" x1="{x(edge)}" x2="{x(edge)}" y1="2" y2="22"/>' for edge in edges)
     return Markup(
         f'<svg class="chart" viewBox="0 0 200 24" preserveAspectRatio="xMinYMid" aria-hidden="true" focusable="false">'
-        f'<rect x="{x(start)}" y="2" width="{width}" height="20"/>{lines}'
-        f'<line class="span" x1="{x(low)}" x2="{x(high)}" y1="12" y2="12"/>'
-        f'<circle cx="{x(claim.value)}" cy="12" r="4.5"/></svg>'
+        f'<rect x="{start}" y="2" width="{float(end) - float(start):.1f}" height="20"/>{lines}'
+        f'<line class="span" x1="{x(interval[0])}" x2="{x(interval[1])}" y1="12" y2="12"/>'
+        f'<circle cx="{x(value)}" cy="12" r="4.5"/></svg>'
     )
 
 

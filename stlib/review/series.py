@@ -102,8 +102,8 @@ def prepare(
     folder = checked_out(out)
     if any(path.is_relative_to(folder) for path in notebooks.values()):
         raise ValueError(f"out: {folder} holds the notebooks themselves; give another folder")
-    check_data(parameters)
-    check_model(parameters["model"])
+    _check_data(parameters)
+    _check_model(parameters["model"])
     return Request(notebooks, parameters, folder, timeout)
 
 
@@ -145,41 +145,42 @@ def _parameters(path: Path) -> set[str]:
     return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
-def checked_out(out: str | os.PathLike[str]) -> Path:
-    """The folder for a page, absolute. ValueError: it cannot be written, or has a page that is not ours."""
+def checked_out(out: str | os.PathLike[str], generator: str = page.GENERATOR) -> Path:
+    """The folder for a page, absolute. ValueError: it cannot be written, or has a page by something else."""
     folder = Path(out).expanduser().resolve()
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"out: {folder} is a file; expected a folder, or a name that is free")
-    if (folder / "index.html").exists() and not page.is_ours(folder / "index.html"):
-        raise ValueError(f"out: {folder} holds an index.html that is not a review; give another folder")
+    if (folder / "index.html").exists() and not page.is_ours(folder / "index.html", generator):
+        kind = "review" if generator == page.GENERATOR else "comparison"
+        raise ValueError(f"out: {folder} holds an index.html that is not a {kind}; give another folder")
     existing = next(one for one in (folder, *folder.parents) if one.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise ValueError(f"out: {folder} cannot be written")
     return folder
 
 
-def check_data(given: Mapping[str, Any]) -> None:
+def _check_data(given: Mapping[str, Any]) -> None:
     """ValueError in one line: one of the reader's own sources cannot be read, as the notebooks would read it."""
     for kind in DATA:
         if given[kind] not in ("built-in", "none"):
             try:
                 getattr(corpora, f"load_{kind}")(given[kind], limit=LIMITS[kind], seed=given["seed"])
             except Exception as error:  # readers and the hub's client raise a dozen kinds; each means: unreadable
-                raise ValueError(f"{kind}: {_line(error)}") from error
+                raise ValueError(f"{kind}: {one_line(error)}") from error
 
 
-def check_model(model: str) -> None:
+def _check_model(model: str) -> None:
     """ValueError in one line: there is no model of that name or in that folder."""
     try:
         place = checkpoint.read_layout(hub.resolve(model)).transformer
         if not (place / "config.json").is_file() or not [*place.glob("*.safetensors"), *place.glob("*.bin")]:
             raise ValueError(f"{place} holds no model: it needs config.json and weights")
     except (ValueError, OSError) as error:
-        line = _line(error)
+        line = one_line(error)
         raise ValueError(line if line.startswith("model") else f"model: {line}") from error
 
 
-def _line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -280,7 +281,7 @@ def main(args: argparse.Namespace) -> int:
     try:
         request = prepare(args.out, **{name: getattr(args, name) for name in names})
     except (ValueError, OSError) as error:
-        print(f"review: {_line(error)}", file=sys.stderr)
+        print(f"review: {one_line(error)}", file=sys.stderr)
         return 2
     done = run(request, lambda text: print(text, end="", flush=True))
     print(f"{args.out.rstrip('/')}/index.html")

@@ -1,0 +1,320 @@
+"""Candidates side by side on the same data: quality, cost, and which to take by rules that were fixed before.
+
+    from stlib.review.compare import compare
+    compare(["A", "A:pooling=cls", "B"], passages=load_passages("mine.csv")).advice
+
+BM25 and TF-IDF are always among them. One that fails is left out and named; the others stand.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stlib import hub
+from stlib.evidence.passages import Passages
+from stlib.evidence.records import machine, now, public_name, versions
+from stlib.review.answers import Against, Answer, Cost, Slice, advice, sliced
+from stlib.review.candidates import Candidate, Encoded, Recipe, named, word_counters
+from stlib.review.known_texts import declared, known
+from stlib.review.trials import Disagreement, Trial, Tried, timed, trials
+
+SAMPLE = 96
+"""Texts that are encoded in each round of timing."""
+
+
+@dataclass
+class Comparison:
+    """What was found.
+
+    Attributes:
+        advice, choice: the sentence on top of the page, and the candidate that it names.
+        answers: {"passages", "pairs", "sentences": Answer} of the data that were given; the first decides.
+        costs: of each candidate that stands. failed: why another does not.
+        slices: by the first answer's data. disagreements: between the two of `disputed`.
+        about: weights' hash and prompts of each candidate.
+        warnings, not_tried: what the page says on them.
+        data, versions, machine, date, seed, level, seconds: as in an evidence record.
+    """
+
+    advice: str
+    choice: str
+    baseline: str
+    margin: float
+    level: float
+    answers: dict[str, Answer]
+    costs: dict[str, Cost]
+    failed: dict[str, str]
+    slices: list[Slice]
+    disputed: tuple[str, str]
+    disagreements: list[Disagreement]
+    about: dict[str, dict[str, Any]]
+    warnings: list[str]
+    not_tried: list[str]
+    data: dict[str, dict[str, Any]]
+    seed: int
+    seconds: float
+    versions: dict[str, str] = field(default_factory=versions)
+    machine: dict[str, Any] = field(default_factory=machine)
+    date: str = field(default_factory=now)
+
+    @property
+    def whole(self) -> bool:
+        """Whether each candidate stands."""
+        return not self.failed
+
+    @property
+    def answer(self) -> Answer:
+        """The one that decides."""
+        return next(iter(self.answers.values()))
+
+    def table(self) -> pd.DataFrame:
+        """A row for each candidate, best first: its value, how far it lies from the baseline, and what it costs."""
+        answer, rows = self.answer, {}
+        for name, one in sorted(answer.estimates.items(), key=lambda item: -item[1].value):
+            other, cost = answer.against.get(name), self.costs[name]
+            rows[name] = {
+                f"{answer.measure}, points": round(one.value, 1),
+                f"− {self.baseline}": _span(other) if other else "",
+                "verdict": other.verdict if other else "baseline",
+                "may be best": "yes" if name in answer.best else "",
+                "texts a second": f"{cost.speed[0]:,.0f}" if cost.speed else "–",
+                "bytes a vector": f"{cost.vector_bytes:,}" if cost.vector_bytes else "–",
+            }
+        return pd.DataFrame.from_dict(rows, orient="index")
+
+    def figure(self) -> Any:
+        """Quality against seconds for a thousand texts, the Pareto front drawn; `None` where nothing was timed."""
+        from stlib.evidence import figures
+
+        points = {
+            name: (1000 / cost.speed[0], self.answer.estimates[name])
+            for name, cost in self.costs.items()
+            if cost.speed and name in self.answer.estimates
+        }
+        if len(points) < 2:
+            return None
+        figures.use_style()
+        unit = f"{self.answer.measure}, points"
+        return figures.quality_against_cost(points, "seconds for 1,000 texts (log scale)", unit, level=self.level)
+
+
+def _span(one: Against) -> str:
+    low, high = one.interval
+    return f"{one.difference.value:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−")
+
+
+def compare(
+    candidates: Mapping[str, Any] | Sequence[Any],
+    *,
+    passages: Passages | None = None,
+    sentences: pd.DataFrame | None = None,
+    pairs: pd.DataFrame | None = None,
+    baseline: str | None = None,
+    margin: float = 1.0,
+    level: float = 0.95,
+    rounds: int = 5,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> Comparison:
+    """Tries each candidate on the same data.
+
+    Args:
+        candidates: recipes (see `Recipe`), or {name: recipe or SentenceEncoder}.
+        passages, sentences, pairs: as `stlib.evidence.corpora` loads them. Passages decide, else pairs, else sentences.
+        baseline: the name of the one in use, the first by default. margin: the smallest difference, in points, that
+            would change the decision.
+        rounds: of timing, in which the candidates take turns; 0 times nothing.
+        progress: called with a line of text for each candidate.
+
+    Raises:
+        ValueError: bad arguments, before anything is loaded.
+    """
+    started, say = time.perf_counter(), progress or (lambda text: None)
+    if not (np.isfinite(margin) and margin >= 0):
+        raise ValueError(f"margin: expected points from 0, got {margin!r}")
+    if rounds < 0:
+        raise ValueError(f"rounds: expected 0 or more, got {rounds}")
+    given = named(candidates)
+    tasks = trials(passages, sentences, pairs)
+    baseline = _baseline(baseline, given)
+    standing, found, failed = _tried({**given, **word_counters()}, tasks, say)
+    texts = next(iter(tasks.values())).texts
+    chosen = np.random.default_rng(seed).permutation(len(texts))[:SAMPLE]
+    costs = _costs(standing, [texts[number] for number in chosen], rounds, failed, say)
+    names = [name for name in standing if name not in failed]
+    if baseline not in names:
+        baseline = names[0]
+    answers = {
+        kind: Answer.of(
+            task.measure, {name: found[kind][name].estimate for name in names if name in found[kind]},
+            baseline if baseline in found[kind] else next(name for name in names if name in found[kind]), margin, level,
+        )
+        for kind, task in tasks.items()
+    }  # fmt: skip
+    choice, sentence = advice(answers, costs)
+    kind, task = next(iter(tasks.items()))
+    tries = {name: one for name, one in found[kind].items() if name in names}
+    disputed = _disputed(answers[kind], choice)
+    data = {"passages": passages, "sentences": sentences, "pairs": pairs}
+    sources = {kind: dict(one.attrs) for kind, one in data.items() if one is not None}
+    return Comparison(
+        advice=sentence,
+        choice=choice,
+        baseline=baseline,
+        margin=margin,
+        level=level,
+        answers=answers,
+        costs={name: costs[name] for name in names},
+        failed=failed,
+        slices=sliced(
+            lambda name, mask: task.part(tries[name], tries[baseline], mask),
+            [name for name in tries if name != baseline], task.columns(), level,
+        ),
+        disputed=disputed,
+        disagreements=task.disagreements(tries[disputed[0]], tries[disputed[1]]) if len(tries) > 1 else [],
+        about={name: _about(standing[name]) for name in names},
+        warnings=_warnings(standing, names, sources, answers, costs),
+        not_tried=_not_tried(tasks, sentences),
+        data={kind: {name: told.get(name) for name in _TOLD} for kind, told in sources.items()},
+        seed=seed,
+        seconds=time.perf_counter() - started,
+    )  # fmt: skip
+
+
+_TOLD = ("name", "sha256", "rows", "used", "stand_in")
+
+
+def _baseline(wanted: str | None, given: Mapping[str, Recipe | Encoded]) -> str:
+    """The name of the baseline among the candidates, which may be given as its recipe was."""
+    if wanted is None:
+        return next(iter(given))
+    names = {name: name for name in (*given, *word_counters())}
+    recipes = {one.text: name for name, one in reversed(list(given.items())) if isinstance(one, Recipe)}
+    if wanted not in recipes | names:
+        raise ValueError(f"baseline: {wanted!r} is not among the candidates: {', '.join(names)}")
+    return (recipes | names)[wanted]
+
+
+def _tried(
+    candidates: Mapping[str, Any], tasks: Mapping[str, Trial], say: Callable[[str], None]
+) -> tuple[dict[str, Candidate], dict[str, dict[str, Tried]], dict[str, str]]:
+    """Each candidate that loads and stands each trial, what it scored in them, and why another failed."""
+    standing: dict[str, Candidate] = {}
+    found: dict[str, dict[str, Tried]] = {kind: {} for kind in tasks}
+    failed: dict[str, str] = {}
+    for name, one in candidates.items():
+        started = time.perf_counter()
+        try:
+            candidate = replace(one.load(), name=name) if isinstance(one, Recipe) else one
+            scores = {kind: task.run(candidate) for kind, task in tasks.items()}
+        except Exception as error:  # models, tokenizers and allocators raise what they like; the others stand
+            failed[name] = _why(error)
+            say(f"{name}: failed: {failed[name]}\n")
+            continue
+        if not any(scores.values()):  # BM25, where there are no passages
+            continue
+        standing[name] = candidate
+        for kind, tried in scores.items():
+            if tried is not None:
+                found[kind][name] = tried
+        values = ", ".join(
+            f"{tasks[kind].measure} {tried.estimate.value:.1f}" for kind, tried in scores.items() if tried
+        )
+        say(f"{name}: {values}, {time.perf_counter() - started:.0f} s\n")
+    return standing, found, failed
+
+
+def _why(error: Exception) -> str:
+    line = " ".join(f"{type(error).__name__}: {error}".split())
+    return line if len(line) <= 300 else f"{line[:299]}…"
+
+
+def _costs(
+    standing: Mapping[str, Candidate],
+    texts: Sequence[str],
+    rounds: int,
+    failed: dict[str, str],
+    say: Callable[[str], None],
+) -> dict[str, Cost]:
+    """What each costs; one that fails over it goes to `failed`."""
+    if rounds:
+        say(f"timing {len(standing)} candidates in {rounds} rounds\n")
+    speeds, errors = timed(standing, texts, rounds, time.perf_counter)
+    failed |= {name: _why(error) for name, error in errors.items()}
+    costs = {}
+    for name, found in speeds.items():
+        speed = (float(np.median(found)), min(found), max(found)) if found else None
+        costs[name] = replace(standing[name].cost(texts), speed=speed)
+    return costs
+
+
+def _disputed(answer: Answer, choice: str) -> tuple[str, str]:
+    """The baseline and what would take its place: the choice, else the best of the others."""
+    others = {name: one.value for name, one in answer.estimates.items() if name != answer.baseline}
+    if not others:
+        return answer.baseline, answer.baseline
+    return answer.baseline, choice if choice in others else max(others, key=lambda name: others[name])
+
+
+def _about(candidate: Candidate) -> dict[str, Any]:
+    if not isinstance(candidate, Encoded):
+        return {"sha256": None, "prompts": {}}
+    folder = candidate.encoder.model.folder
+    prompts = {side: prompt for side, prompt in candidate.prompts().items() if prompt}
+    return {"sha256": hub.weights_sha256(folder) if folder else None, "prompts": prompts}
+
+
+def _warnings(
+    standing: Mapping[str, Candidate],
+    names: Sequence[str],
+    sources: Mapping[str, Mapping[str, Any]],
+    answers: Mapping[str, Answer],
+    costs: Mapping[str, Cost],
+) -> list[str]:
+    found = []
+    for kind, told in sources.items():
+        sets: dict[str, list[str]] = {}
+        for name in names:
+            one = standing[name]
+            cards = declared(one.encoder.model.folder) if isinstance(one, Encoded) else []
+            sets.setdefault("; ".join(known(public_name(str(told["name"])), cards)), []).append(name)
+        for training, whose in sets.items():
+            if training:
+                who = ", ".join(whose)
+                found.append(f"Texts of the {kind} ({told['name']}) may be known to {who}, trained on {training}.")
+    for kind, answer in answers.items():
+        units = answer.estimates[answer.baseline].units
+        if units < 50:
+            found.append(f"The {kind} hold {units} independent units ({answer.unit}): few differences can be decided.")
+    if list(sources) == ["pairs"] and sources["pairs"].get("name") == "built-in":
+        found.append(
+            "The built-in pairs are a diagnostic of traps, written by rule: no decision should rest on them alone."
+        )
+    for name in names:
+        cut = costs[name].cut or 0.0
+        if cut > 0.1:
+            found.append(
+                f"{name} reads the first {costs[name].limit} tokens: {100 * cut:.0f} % of a sample of texts are longer."
+            )
+    return found
+
+
+def _not_tried(tasks: Mapping[str, Trial], sentences: pd.DataFrame | None) -> list[str]:
+    found = [f"No {kind}: none were given." for kind in ("passages", "pairs", "sentences") if kind not in tasks]
+    if sentences is not None and "sentences" not in tasks:
+        found[-1] = "The sentences have no label, so that nothing was decided by them."
+    if set(tasks) - {"passages"}:
+        found.append("BM25 on pairs and sentences: its scores of a query cannot be compared with another query's.")
+    return [
+        *found,
+        "Two candidates together, such as BM25 and vectors, or a second model that ranks again.",
+        "Fine-tuning on your data, other prompts than those declared, and an approximate index.",
+        "Other machines: speeds were measured on this one, and differ on a GPU.",
+        "What the texts do not contain: other languages, other lengths, what users will ask tomorrow.",
+    ]
