@@ -207,11 +207,10 @@ class Encoded:
         model, limit = self.encoder.model, self.encoder.max_length
         prefix = model.prompt(**self.options("passage"))
         counts = np.array(self.encoder.token_counts([prefix + text for text in texts]))
-        held = [*model.parameters(), *model.buffers()]
         return Cost(
             dimension=dimension,
             vector_bytes=4 * dimension,
-            memory=sum(one.numel() * one.element_size() for one in held),
+            memory=sum(one.numel() * one.element_size() for one in model.parameters()),
             disk=_disk(model.folder),
             limit=limit,
             cut=float((counts > limit).mean()),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from stlib.evidence.passages import Passages
 from stlib.evidence.records import machine, now, public_name, versions
 from stlib.review.answers import Against, Answer, Cost, Slice, advice, sliced
 from stlib.review.candidates import Candidate, Encoded, Recipe, named, word_counters
+from stlib.review.cells import path_hider
 from stlib.review.known_texts import declared, known
 from stlib.review.trials import Disagreement, Trial, Tried, timed, trials
 
@@ -161,6 +163,7 @@ def compare(
     kind, task = next(iter(tasks.items()))
     tries = {name: one for name, one in found[kind].items() if name in names}
     disputed = _disputed(answers[kind], choice)
+    hide = path_hider([str(Path(one.model).resolve()) for one in given.values() if isinstance(one, Recipe)], [])
     data = {"passages": passages, "sentences": sentences, "pairs": pairs}
     sources = {kind: dict(one.attrs) for kind, one in data.items() if one is not None}
     return Comparison(
@@ -171,7 +174,7 @@ def compare(
         level=level,
         answers=answers,
         costs={name: costs[name] for name in names},
-        failed=failed,
+        failed={name: hide(why) for name, why in failed.items()},
         slices=sliced(
             lambda name, mask: task.part(tries[name], tries[baseline], mask),
             [name for name in tries if name != baseline], task.columns(), level,
@@ -246,11 +249,16 @@ def _costs(
     if rounds:
         say(f"timing {len(standing)} candidates in {rounds} rounds\n")
     speeds, errors = timed(standing, texts, rounds, time.perf_counter)
-    failed |= {name: _why(error) for name, error in errors.items()}
     costs = {}
     for name, found in speeds.items():
         speed = (float(np.median(found)), min(found), max(found)) if found else None
-        costs[name] = replace(standing[name].cost(texts), speed=speed)
+        try:
+            costs[name] = replace(standing[name].cost(texts), speed=speed)
+        except Exception as error:
+            errors[name] = error
+    for name, problem in errors.items():
+        failed[name] = _why(problem)
+        say(f"{name}: failed: {failed[name]}\n")
     return costs
 
 

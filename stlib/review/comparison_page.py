@@ -174,7 +174,7 @@ def _figure(found: Comparison) -> Markup:
         ", ".join(figures.pareto(points)) + " at its price."
     )
     data, _ = figures.bundle(figure, alt)
-    picture = Markup('<figure><img src="data:image/png;base64,{}" alt="{}"></figure>')
+    picture = Markup('<figure class="quality"><img src="data:image/png;base64,{}" alt="{}"></figure>')
     return picture.format("".join(data["image/png"].split()), alt)
 
 

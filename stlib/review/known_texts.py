@@ -45,7 +45,7 @@ def known(data: str, training: list[str]) -> list[str]:
     for one in training:
         plain = _plain(one.rpartition("/")[2])
         reason = next((why for part, why in kin.items() if part in plain), None)
-        if reason is not None or (len(plain) > 3 and len(name) > 3 and (plain in name or name in plain)):
+        if reason is not None or (len(plain) > 2 and plain in name):
             found.append(f"{one}, {reason}" if reason else one)
     return found
 

@@ -217,7 +217,7 @@ def timed(
     """Texts a second of each candidate in each of the rounds, in which they take turns; and what failed."""
     speeds: dict[str, list[float]] = {name: [] for name in candidates}
     failed: dict[str, Exception] = {}
-    for number in range(-1, rounds):  # the first only warms up
+    for number in range(-1, rounds) if rounds else ():  # the first only warms up
         for name, candidate in candidates.items():
             if name in failed:
                 continue

@@ -1,8 +1,9 @@
-"""The page in a real browser: nothing is asked of the network, nothing is logged, nothing runs over a phone's edge."""
+"""The pages in a real browser: nothing is asked of the network, nothing logged, nothing runs over a phone's edge."""
 
 from __future__ import annotations
 
-import shutil
+import re
+import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -11,13 +12,17 @@ from typing import Any
 
 import pytest
 import series
+from browsers import launched, opened
+from checkpoints import build, wrap
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from stlib.evidence.claims import Claim, Verdict, definition
+from stlib.evidence.corpora import load_pairs, load_passages
 from stlib.evidence.records import Record
-from stlib.review import page
+from stlib.review import comparison_page, page
+from stlib.review.compare import Comparison, compare
 
-PAGES = ("index.html", "02_pool_the_tokens.html", "05_heatmaps.html")
+PAGES = ("index.html", "02_pool_the_tokens.html", "05_heatmaps.html", "compared/index.html")
 CLAIMS = {
     "02_pool_the_tokens": ("mean-beats-cls", "mean-generalises", "forgotten-mask-costs"),
     "05_heatmaps": ("similarity-finds-topics", "traps-fool-cosine", "threshold-errs"),
@@ -77,7 +82,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = "some-organisation/a-model-with-a-rather-long-name"
     parameters = {"model": model, "pairs": "none", "sentences": "none", "passages": "x.csv", "seed": 0}
     page.write(page.Review(parameters, datetime(2026, 11, 21, tzinfo=UTC), results), place)
+    comparison_page.write(compared(tmp_path_factory.mktemp("models")), place / "compared")
     return place
+
+
+def compared(models: Path) -> Comparison:
+    """Small models with long names, of which one cannot be loaded, on data with a long name that one has seen."""
+    for number, name in enumerate(("a_model_with_a_rather_long_name", "another_with_a_name_as_long", "broken")):
+        wrap(build("bert", models / f"plain{number}", seed=number), models / name)
+    (models / "broken" / "model.safetensors").write_bytes(b"no weights")
+    (models / "another_with_a_name_as_long" / "README.md").write_text("---\ndatasets: [rather_long]\n---\n")
+    rows = [f"query {number} {'long' * (number % 9)}, text {number * 7 % 90} not {number}" for number in range(90)]
+    data = models / "a_rather_long_file_name_without_any_space_in_it.csv"
+    data.write_text("query,text\n" + "\n".join(row.replace(", ", ",") for row in rows))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        names = ["a_model_with_a_rather_long_name", "another_with_a_name_as_long:pooling=cls+max", "broken"]
+        return compare([models / name for name in names], passages=load_passages(data), pairs=load_pairs(), rounds=1)
 
 
 def test_a_verdict_is_said_once_where_it_is_checked(folder: Path) -> None:
@@ -87,29 +108,7 @@ def test_a_verdict_is_said_once_where_it_is_checked(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: the pages are not looked at")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    executable = next(filter(None, map(shutil.which, names)), None)
-    with playwright.sync_playwright() as session:
-        try:
-            launched = session.chromium.launch(
-                executable_path=executable, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-            )
-        except playwright.Error:
-            pytest.skip("no browser (Chromium) was found: the pages are not looked at")
-        yield launched
-        launched.close()
-
-
-def opened(browser: Any, path: Path, **context: Any) -> tuple[Any, list[str]]:
-    """The page, and what it logged or asked for."""
-    tab, noise = browser.new_context(**context).new_page(), []
-    tab.on("console", lambda message: noise.append(message.text))
-    tab.on("pageerror", lambda error: noise.append(str(error)))
-    tab.on("request", lambda request: noise.extend({request.url} - {path.as_uri()}))
-    tab.goto(path.as_uri())
-    tab.wait_for_load_state("networkidle")
-    return tab, noise
+    yield from launched()
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -179,11 +178,20 @@ def test_verdicts_are_words_and_signs_and_tables_stay_tables_on_a_phone(browser:
     tab.context.close()
 
 
-def test_page_prints_in_black_without_navigation(browser: Any, folder: Path) -> None:
-    tab, _ = opened(browser, folder / "index.html", color_scheme="dark")
+@pytest.mark.parametrize("name", ["index.html", "compared/index.html"])
+def test_page_prints_in_black_without_navigation(browser: Any, folder: Path, name: str) -> None:
+    tab, _ = opened(browser, folder / name, color_scheme="dark")
     tab.emulate_media(media="print")
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert tab.evaluate("getComputedStyle(document.querySelector('.chip')).color") == "rgb(0, 0, 0)"
     assert not tab.locator("nav").first.is_visible()
     assert tab.pdf(format="A4").startswith(b"%PDF")
     tab.context.close()
+
+
+def test_comparison_opens_with_its_advice_and_says_what_is_missing_and_what_was_not_tried(folder: Path) -> None:
+    text = (folder / "compared" / "index.html").read_text()
+    assert re.search(r'<h1 class="advice">(Take|Keep) [^<]+\.</h1>', text)
+    for words in ("1 candidate missing", "Before you decide", "trained on rather_long", "What was not tried", "Holm"):
+        assert words in text
+    assert text.index("1 candidate missing") < text.index("Side by side</h2>")
