@@ -69,6 +69,10 @@ class Result:
         found = next((match for text in texts if (match := re.search(r"^# (.+)$", text, re.MULTILINE))), None)
         return found[1].strip() if found else self.name
 
+    @property
+    def short_title(self) -> str:
+        return self.title.partition(":")[0] + " (lab)" * self.lab
+
     def stand_in(self, claim: Claim) -> bool:
         """Whether the claim is undecided because no data were given."""
         data = self.record.data.get(claim.definition.on, {}) if self.record else {}
