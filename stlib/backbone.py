@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from stlib.files import as_value_error, read_json, warn
 
 ATTENTION = ("auto", "bidirectional", "causal")
-#: What a backbone's weights may be kept in: the name that `dtype` takes -> torch's type.
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+#: What a backbone's weights may be kept in: the name that `dtype` takes -> torch's type. With int8 they stay float32,
+#: for training and saving, and the fast path makes 8 bits of them.
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.float32}
 
 
 class Backbone(nn.Module):
@@ -31,6 +32,7 @@ class Backbone(nn.Module):
         positions: how many tokens fit, or `None` where positions are relative.
         pad_id: the token id that stands in padded cells.
         causal: true where a token sees only what stands before it.
+        int8: the fast path is to multiply in 8 bits.
     """
 
     def __init__(self, model: Any, pad_id: int) -> None:
@@ -42,6 +44,7 @@ class Backbone(nn.Module):
         # transformers 5 swallows what it does not know in **kwargs, so only what the forward names is passed
         self.accepts = set(inspect.signature(self.encoder.forward).parameters)
         self.causal = _is_causal(self)
+        self.int8 = False
 
     @property
     def config(self) -> Any:
@@ -164,6 +167,7 @@ def load_backbone(
             f'attention="{"causal" if causal else "bidirectional"}" is not available for {folder}: this '
             f"{config.model_type} model attends {'causally' if backbone.causal else 'in both directions'}"
         )
+    backbone.int8 = dtype == "int8"
     return backbone
 
 

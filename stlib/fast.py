@@ -1,18 +1,17 @@
-"""The fast path on a processor: linear weights packed for oneDNN, activations fused, no padding and no mask.
+"""The fast path on a processor: weights packed for oneDNN, activations fused, no padding, no mask; on request 8 bits.
 
-Three private operators of torch do the packed products, so everything here is tested before it is used: the operators
-on this machine, and the states of the packed model against the plain one. Where a test fails the plain path runs.
+Private operators of torch do the packed products, so everything here is tested before it is used: the operators on
+this machine, and the states of the packed model against the plain one. Where a test fails the plain path runs.
 Weights are copied into oneDNN's layout; the model itself is untouched, so training and saving go on as before, and a
-model that was trained, loaded into or rebuilt since is packed anew. What autograd does not count, a write through
-`.data`, is noticed where it touches one of some entries spread over each weight: whoever writes a single row that way
-makes a new encoder.
+model that was trained, loaded into or rebuilt since is packed anew.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -23,11 +22,14 @@ from stlib.backbone import Backbone
 
 # Packing keeps a second copy of the linear weights; beyond this many bytes of them the copy costs more than it gains.
 _LARGEST = 2 * 2**30
+# A linear layer whose output 8 bits would move by more than this share of its length stays in bfloat16.
+_ROUGH = 0.05
 # Attention over so few tokens is cheapest as two products with a softmax over rows filled up to whole vectors.
 _SHORT, _VECTOR = 48, 16
-# From so many tokens on, a batch is filled up to a multiple of so many: products of ever new sizes would leave gaps of
-# ever new sizes in memory, which then grows with the number of texts.
-_EVEN = 1024, 128
+# So many tokens a thread go through the model together: what lies between two products then stays near the core, and
+# memory is used again rather than asked for anew. Their number is filled up to a multiple, or products of ever new
+# sizes would leave gaps of ever new sizes in memory, which then grows with the number of texts.
+_AT_ONCE, _EVEN = 1024, 16
 
 
 # Groups of texts, each of one length: token ids [b, T], …, nothing padded -> token states [b, T, H], …
@@ -37,13 +39,16 @@ StatesOf = Callable[[Sequence[Tensor]], list[Tensor]]
 class FastBackbone:
     """Groups of token ids [b, T] -> token states [b, T, H]: what `backbone` gives, sooner where that can be.
 
-    `path` names the way taken: "bert" (packed and fused), "packed" (any family) or "plain" (the backbone itself).
+    Attributes:
+        path: the way taken: "bert" (packed and fused), "packed" (any family) or "plain" (the backbone itself).
+        int8: whether linear layers multiply in 8 bits: where the backbone asks for it and this processor can.
+        kept: names of the linear layers that are in bfloat16 all the same, because 8 bits would spoil them.
     """
 
     def __init__(self, backbone: Backbone) -> None:
         self._encoder = backbone.encoder
         self._fingerprint = _fingerprint(self._encoder)
-        self.path, self._states_of = _fastest(backbone)
+        self.path, self.int8, self.kept, self._states_of = _fastest(backbone)
 
     def __call__(self, groups: Sequence[Tensor]) -> list[Tensor]:
         return self._states_of(groups)
@@ -53,20 +58,21 @@ class FastBackbone:
         return _fingerprint(self._encoder) == self._fingerprint
 
 
-def _fastest(backbone: Backbone) -> tuple[str, StatesOf]:
-    """The first path that can be built and agrees with the plain one."""
-    encoder = backbone.encoder
-    linear = [module.weight for module in encoder.modules() if type(module) is nn.Linear]
-    size = sum(weight.numel() * weight.element_size() for weight in linear)
-    if linear and size <= _LARGEST and _operators_work(linear[0].dtype, linear[0].device.type):
+def _fastest(backbone: Backbone) -> tuple[str, bool, list[str], StatesOf]:
+    """The first way that can be built and agrees with the plain one."""
+    linear = {name: layer for name, layer in backbone.encoder.named_modules() if type(layer) is nn.Linear}
+    for int8 in (True, False) if backbone.int8 else (False,):
+        if not linear or not _can_pack(list(linear.values()), int8):
+            continue
+        rough = _rough_weights(backbone, linear.values()) if int8 else None
         for path, build in (("bert", _bert), ("packed", _packed_copy)):
             try:
-                states_of = build(encoder)
-                if _agrees(states_of, backbone):
-                    return path, states_of
+                states_of = _in_portions(build(backbone.encoder, functools.partial(_map_of, rough=rough)))
+                if _agrees(states_of, backbone, int8):
+                    return path, int8, [name for name in linear if linear[name].weight in (rough or ())], states_of
             except (AttributeError, RuntimeError, TypeError, ValueError):
                 continue  # another release, another structure: the next path, in the end the plain one
-    return "plain", lambda groups: [backbone(input_ids) for input_ids in groups]
+    return "plain", False, [], lambda groups: [backbone(input_ids) for input_ids in groups]
 
 
 def has_hooks(module: nn.Module) -> bool:
@@ -75,7 +81,12 @@ def has_hooks(module: nn.Module) -> bool:
 
 
 def _fingerprint(encoder: nn.Module) -> list[Any]:
-    # The version counter misses writes through `.data`; some entries of each weight are compared as well.
+    """What changes when the model does.
+
+    A weight's version counts the writes that autograd sees. It misses those through `.data`, as averaging of weights
+    and older optimisers do them: without the sum over some entries of each weight, vectors would go on being those of
+    the model as it was. A write to a single row may still slip through: whoever does that makes a new encoder.
+    """
     weights = [
         (weight.data_ptr(), weight._version, weight.detach().view(-1)[:: max(1, weight.numel() // 16)].sum().item())
         for weight in encoder.parameters()
@@ -83,90 +94,195 @@ def _fingerprint(encoder: nn.Module) -> list[Any]:
     return [weights, [id(module) for module in encoder.modules()]]
 
 
+# ------------------------------------------------------------------------------------------------ what can be relied on
+
+
+def _can_pack(layers: Sequence[nn.Linear], int8: bool) -> bool:
+    weight = layers[0].weight
+    dtype = torch.int8 if int8 else weight.dtype
+    size = sum(layer.weight.numel() for layer in layers) * dtype.itemsize
+    known = weight.dtype == torch.float32 if int8 else True
+    return known and size <= _LARGEST and _operators_work(dtype, weight.device.type)
+
+
 @functools.cache
 def _operators_work(dtype: torch.dtype, device: str) -> bool:
-    """Whether this build and this processor have the packed product, and it is right."""
-    if device != "cpu" or dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
+    """Whether this build and this processor have packed products in that type, and they are right."""
+    known = dtype in (torch.float32, torch.bfloat16, torch.int8)
+    if device != "cpu" or not known or not torch.backends.mkldnn.is_available():
         return False
+    # whole numbers up to 127, which every type holds exactly; the first row asks for the largest sum
+    draw = functools.partial(torch.randint, -127, 128, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
+    x, weight, other = draw((4, 64)), draw((32, 64)), draw((4, 32))
+    x[0], weight[0], x[:, 0], weight[:, 0] = 127, 127, 127, 127
+    plain = x @ weight.T
+    close = functools.partial(torch.allclose, atol=1e-2, rtol=1e-2)
     try:
         if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
             return False
-        generator = torch.Generator().manual_seed(0)
-        x, weight, other = (torch.randn(shape, generator=generator).to(dtype) for shape in ((4, 16), (16, 16), (4, 16)))
-        packed = Packed(weight, None)
-        plain = x.float() @ weight.float().T
-        close = functools.partial(torch.allclose, atol=1e-4 if dtype == torch.float32 else 0.1, rtol=1e-2)
-        return (
-            close(packed(x).float(), plain)
-            and close(packed(x, "gelu").float(), functional.gelu(plain))
-            and close(packed.plus(x, other).float(), plain + other.float())
-        )
+        # without these instructions sums overflow, or run in a loop that is a thousand times as slow
+        if dtype == torch.int8 and not torch.cpu._is_vnni_supported():
+            return False
+        packed = Quantised(weight, None) if dtype == torch.int8 else Packed(weight.to(dtype), None)
+        right = close(packed(x), plain) and close(packed.gelu(x), functional.gelu(plain))
+        return right and close(packed.plus(x, other), plain + other)
     except (AttributeError, RuntimeError):
         return False
 
 
-@torch.no_grad()
-def _agrees(states_of: StatesOf, backbone: Backbone) -> bool:
-    """Whether states equal the plain path's, as far as rounding lets them."""
+def _probe(backbone: Backbone) -> list[Tensor]:
+    """Token ids in two groups, [3, 9] and [2, 4]."""
     ids = torch.arange(3 * 9 + 2 * 4) * 7919 % backbone.vocabulary
     ids[4] = backbone.pad_id  # a text may spell it out, and some families count positions around it
-    groups = [ids[:27].view(3, 9), ids[27:].view(2, 4)]
+    return [ids[:27].view(3, 9), ids[27:].view(2, 4)]
+
+
+@torch.no_grad()
+def _agrees(states_of: StatesOf, backbone: Backbone, int8: bool) -> bool:
+    """Whether states equal the plain path's, as far as rounding lets them."""
+    groups = _probe(backbone)
     plain = torch.cat([backbone(input_ids).flatten(0, 1) for input_ids in groups])
     fast = torch.cat([states.flatten(0, 1) for states in states_of(groups)])
-    if plain.dtype == torch.float32:
+    if plain.dtype == torch.float32 and not int8:
         return torch.allclose(plain, fast, atol=2e-5 * float(plain.abs().max()), rtol=1e-4)
     # in bfloat16 the two round at different places: both are as near to the exact states
-    return bool(functional.cosine_similarity(plain.float(), fast.float(), dim=-1).min() > 0.999)
+    cosines = functional.cosine_similarity(plain.float(), fast.float(), dim=-1)
+    return bool(cosines.mean() > 0.98 if int8 else cosines.min() > 0.999)
+
+
+@torch.no_grad()
+def _rough_weights(backbone: Backbone, layers: Collection[nn.Linear]) -> set[Tensor]:
+    """Those that 8 bits would spoil: a few numbers in their input are so large that the others round to nothing."""
+    rough: set[Tensor] = set()
+
+    def compare(layer: nn.Linear, inputs: tuple[Tensor], output: Tensor) -> None:
+        exact = output if layer.bias is None else output - layer.bias
+        if (Quantised(layer.weight, None)(inputs[0]) - exact).norm() > _ROUGH * exact.norm():
+            rough.add(layer.weight)
+
+    hooks = [layer.register_forward_hook(compare) for layer in layers]
+    try:
+        for input_ids in _probe(backbone):
+            backbone(input_ids)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return rough
+
+
+# ------------------------------------------------------------------------------------------------ linear maps
 
 
 class Packed:
-    """A linear map [..., in] -> [..., out] whose weight lies in oneDNN's layout."""
+    """A linear map whose weight lies in oneDNN's layout, and whose type is the weight's whatever comes in."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self._dtype = weight.dtype
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous())
-        self._bias = None if bias is None else bias.detach().clone()
+        self._bias = None if bias is None else bias.detach().to(weight.dtype, copy=True)
 
     def __call__(self, x: Tensor, activation: str = "none") -> Tensor:
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, activation, [], "none")
-        return product
+        rows = x.to(self._dtype)
+        return torch.ops.mkldnn._linear_pointwise(rows, self._weight, self._bias, activation, [], "none").to(x.dtype)
+
+    def gelu(self, x: Tensor) -> Tensor:
+        return self(x, "gelu")
 
     def plus(self, x: Tensor, other: Tensor) -> Tensor:
-        """The product plus `other`, in one go."""
-        total: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, other, self._weight, self._bias, "add")
-        return total
+        rows, other = x.to(self._dtype), other.to(self._dtype)
+        return torch.ops.mkldnn._linear_pointwise.binary(rows, other, self._weight, self._bias, "add").to(x.dtype)
 
 
-class _PackedLinear(nn.Module):
+class Quantised:
+    """A linear map in 8 bits: a scale for each output of the weight, one for each token that comes in.
+
+    Sums are exact; what is lost is lost in rounding. The operator knows one scale for all tokens, so it gets 1, and the
+    tokens' own are multiplied in afterwards.
+    """
+
+    _HALF_UP = torch.tensor(128.5)  # 128 stands for zero; cutting off the fraction then rounds
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self._scale = weight.detach().abs().amax(dim=1).clamp(min=1e-30) / 127
+        whole = (weight.detach() / self._scale.unsqueeze(1)).round().to(torch.int8)
+        self._weight = torch.ops.onednn.qlinear_prepack(whole, None)
+        self._zeros = torch.zeros(len(weight), dtype=torch.int64)
+        self._bias = torch.zeros(len(weight)) if bias is None else bias.detach().clone()
+
+    @classmethod
+    def whole(cls, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[..., in] -> whole numbers [..., in] from 1 to 255 around 128, and how much one of them is worth [..., 1]."""
+        largest = torch.maximum(x.amax(-1, keepdim=True), -x.amin(-1, keepdim=True)).clamp_(min=1e-30)
+        # by way of 16 bits: torch turns float32 into uint8 number by number
+        return torch.addcmul(cls._HALF_UP, x, 127 / largest).to(torch.int16).to(torch.uint8), largest / 127
+
+    def _product(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        whole, worth = self.whole(x)
+        product: Tensor = torch.ops.onednn.qlinear_pointwise(
+            whole, 1.0, 128, self._weight, self._scale, self._zeros, None, 1.0, 0, torch.float32, "none", [], "none"
+        )
+        return product, worth
+
+    def __call__(self, x: Tensor) -> Tensor:
+        product, worth = self._product(x)
+        return torch.addcmul(self._bias, product, worth, out=product)
+
+    def gelu(self, x: Tensor) -> Tensor:
+        return torch.ops.aten.gelu_(self(x))
+
+    def plus(self, x: Tensor, other: Tensor) -> Tensor:
+        product, worth = self._product(x)
+        return torch.addcmul(other, product, worth, out=product).add_(self._bias)
+
+
+LinearMap = Packed | Quantised
+MapOf = Callable[..., LinearMap]
+
+
+def _map_of(*layers: nn.Linear, rough: Collection[Tensor] | None = None) -> LinearMap:
+    """The layers side by side as one map; in 8 bits unless `rough` is None or has a weight of theirs."""
+    weight = torch.cat([layer.weight for layer in layers])
+    bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
+    if rough is None:
+        return Packed(weight, bias)
+    if any(layer.weight in rough for layer in layers):
+        return Packed(weight.bfloat16() if _operators_work(torch.bfloat16, "cpu") else weight, bias)
+    return Quantised(weight, bias)
+
+
+# ------------------------------------------------------------------------------------------------ models
+
+
+class _MappedLinear(nn.Module):
     """Stands in for `nn.Linear` in a copy of the model."""
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear, mapped: LinearMap) -> None:
         super().__init__()
         self.weight, self.bias = linear.weight, linear.bias  # some families look at them
-        self._packed = Packed(linear.weight, linear.bias)
+        self._mapped = mapped
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._packed(x)
+        return self._mapped(x)
 
 
-def _packed_copy(encoder: nn.Module) -> StatesOf:
+def _packed_copy(encoder: nn.Module, map_of: MapOf = _map_of) -> StatesOf:
     """Any family: a copy that shares everything but its linear layers, which are packed."""
     shared: dict[int, Any] = {id(tensor): tensor for tensor in (*encoder.parameters(), *encoder.buffers())}
     twin = copy.deepcopy(encoder, shared)
     for parent in list(twin.modules()):
         for name, child in parent.named_children():
             if type(child) is nn.Linear:
-                setattr(parent, name, _PackedLinear(child))
+                setattr(parent, name, _MappedLinear(child, map_of(child)))
     return lambda groups: [twin(input_ids=ids, attention_mask=None).last_hidden_state for ids in groups]
 
 
-def _bert(encoder: Any) -> StatesOf:
+def _bert(encoder: Any, map_of: MapOf = _map_of) -> StatesOf:
     """BERT and families built alike (RoBERTa, XLM-R): query, key, value in one product; GELU and residual fused.
 
     A product does not care which text a token is from, so groups of all lengths go through it together; only attention
     is computed group by group.
     """
-    layers = [_BertLayer(layer, encoder.config) for layer in encoder.encoder.layer]
-
+    layers = [_BertLayer(layer, encoder.config, map_of) for layer in encoder.encoder.layer]
     embeddings = encoder.embeddings
     padding = getattr(embeddings.position_embeddings, "padding_idx", None)
 
@@ -182,8 +298,8 @@ def _bert(encoder: Any) -> StatesOf:
         ids = torch.cat([ids.flatten() for ids in groups]).unsqueeze(0)
         places = torch.cat([positions(group).flatten() for group in groups]).unsqueeze(0)
         states = embeddings(input_ids=ids, position_ids=places, token_type_ids=torch.zeros_like(ids))[0]
-        if len(states) >= _EVEN[0]:  # the rows added are computed along and belong to nobody
-            states = functional.pad(states, (0, 0, 0, -len(states) % _EVEN[1]))
+        # the rows added are computed along and belong to nobody
+        states = functional.pad(states, (0, 0, 0, -len(states) % _EVEN))
         for layer in layers:
             states = layer(states, shapes)
         parts = _split(states, shapes)
@@ -202,17 +318,16 @@ def _split(rows: Tensor, shapes: Sequence[torch.Size]) -> Sequence[Tensor]:
 class _BertLayer:
     """One layer in the original's order (Vaswani et al. 2017, normalisation last), over the tokens of all groups."""
 
-    def __init__(self, layer: Any, config: Any) -> None:
+    def __init__(self, layer: Any, config: Any, map_of: MapOf) -> None:
         attention, output = layer.attention.self, layer.attention.output
         parts = (attention.query, attention.key, attention.value)
         if config.hidden_act != "gelu" or any(type(part) is not nn.Linear for part in parts):
             raise ValueError("another layer than BERT's")
         self._heads: int = attention.num_attention_heads
-        self._qkv = Packed(torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts]))
-        self._out = Packed(output.dense.weight, output.dense.bias)
-        self._up = Packed(layer.intermediate.dense.weight, layer.intermediate.dense.bias)
-        self._down = Packed(layer.output.dense.weight, layer.output.dense.bias)
+        self._qkv, self._out = map_of(*parts), map_of(output.dense)
+        self._up, self._down = map_of(layer.intermediate.dense), map_of(layer.output.dense)
         self._attention_norm, self._output_norm = output.LayerNorm, layer.output.LayerNorm
+        self._nothing = torch.zeros_like(torch.cat([part.bias for part in parts]))
 
     def __call__(self, states: Tensor, shapes: Sequence[torch.Size]) -> Tensor:
         """[N, H] -> [N, H], the tokens of groups of the shapes [b, T] one after another."""
@@ -220,15 +335,16 @@ class _BertLayer:
         for part, place, shape in zip(_split(self._qkv(states), shapes), _split(context, shapes), shapes, strict=True):
             place.view(*shape, self._heads, -1).copy_(self._attend(part, shape).transpose(1, 2))
         states = self._attention_norm(self._out.plus(context, states))
-        return self._output_norm(self._down.plus(self._up(states, "gelu"), states))
+        return self._output_norm(self._down.plus(self._up.gelu(states), states))
 
     def _attend(self, qkv: Tensor, shape: torch.Size) -> Tensor:
         """Attention within each text of one group: [b * T, 3 H] -> [b, heads, T, H / heads]"""
-        query, key, value = qkv.view(*shape, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
-        if shape[1] > _SHORT and qkv.dtype == torch.float32:
+        if shape[1] > _SHORT and qkv.dtype == torch.float32:  # in bfloat16 products are quicker than the fused kernel
+            query, key, value = qkv.view(*shape, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
             return functional.scaled_dot_product_attention(query, key, value)
-        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # in bfloat16 quicker than the fused kernel
-        return _softmax(scores) @ value
+        # one pass over the memory sorts by heads and divides the query by the root of its length
+        query, key, value = torch._transform_bias_rescale_qkv(qkv.view(*shape, -1), self._nothing, self._heads)
+        return _softmax(query @ key.transpose(-1, -2)) @ value
 
 
 def _softmax(scores: Tensor) -> Tensor:
@@ -238,3 +354,38 @@ def _softmax(scores: Tensor) -> Tensor:
         return scores.softmax(dim=-1)
     filled = functional.pad(scores, (0, -length % _VECTOR), value=-torch.inf)
     return filled.softmax(dim=-1, dtype=torch.float32)[..., :length].to(scores.dtype)
+
+
+# ------------------------------------------------------------------------------------------------ portions
+
+
+def _in_portions(states_of: StatesOf) -> StatesOf:
+    """The same, but for so many tokens at a time as are quickest together."""
+
+    def portioned(groups: Sequence[Tensor]) -> list[Tensor]:
+        found: list[list[Tensor]] = [[] for _ in groups]
+        for portion in _portions(groups, _AT_ONCE * torch.get_num_threads()):
+            for (number, _), states in zip(portion, states_of([ids for _, ids in portion]), strict=True):
+                found[number].append(states)
+        return [torch.cat(pieces) for pieces in found]
+
+    return portioned
+
+
+def _portions(groups: Sequence[Tensor], limit: int) -> Iterator[list[tuple[int, Tensor]]]:
+    """Equal portions of up to about `limit` tokens: the number of a group, and ids [rows, T] of some of its texts."""
+    total = sum(ids.numel() for ids in groups)
+    share = room = total / max(1, math.ceil(total / limit))
+    portion: list[tuple[int, Tensor]] = []
+    for number, ids in enumerate(groups):
+        length = max(1, ids.shape[1])
+        while len(ids):
+            if portion and room < length / 2:
+                yield portion
+                portion, room = [], room + share
+            rows = max(1, round(room / length))
+            portion.append((number, ids[:rows]))
+            room -= portion[-1][1].numel()
+            ids = ids[rows:]
+    if portion:
+        yield portion

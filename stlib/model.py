@@ -88,7 +88,8 @@ class SentenceTransformer(nn.Module):
                 builds an untrained projection, with a warning, where the checkpoint has no heads at all.
             normalize: scale to unit length, whether or not the checkpoint has a Normalize module.
             attention: "auto", "bidirectional" or "causal"; see `stlib.backbone.load_backbone`.
-            dtype: of the backbone: "float32" or "bfloat16". Pooling and projection are float32 in any case.
+            dtype: of the backbone: "float32", "bfloat16" or "int8" (weights stay float32; an encoder multiplies in
+                8 bits where the processor can, else in float32). Pooling and projection are float32 in any case.
             revision: of a model on the hub.
 
         Raises:
