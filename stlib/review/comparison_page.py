@@ -150,6 +150,12 @@ def rendered(record: Record, figure: Markup) -> str:
     return templates.get_template("compare.html.j2").render(
         record=record,
         first=kind,
+        baselines={
+            kind: next(
+                one.name for one in record.candidates if kind in one.scores and one.scores[kind].difference is None
+            )
+            for kind in record.measures
+        },
         figure=figure,
         parts=parts,
         cells=cells,

@@ -251,6 +251,15 @@ def test_word_counters_are_candidates_where_they_can_be(found: Comparison) -> No
     assert any("BM25 on pairs and sentences" in line for line in found.not_tried)
 
 
+def test_baseline_that_some_data_cannot_try_gives_way_there(models: Path, data: Path, tmp_path: Path) -> None:
+    given = {"passages": passages(data), "pairs": load_pairs(data / "pairs.csv")}
+    found = compare([models / "a"], **given, baseline="BM25", rounds=0)  # type: ignore[arg-type]
+    assert (found.answers["passages"].baseline, found.answers["pairs"].baseline) == ("BM25", "a")
+    comparison_page.write(found, tmp_path)
+    text = (tmp_path / "index.html").read_text()
+    assert text.index(">Against BM25<") < text.index(">Against a<")
+
+
 def test_costs_are_counted_and_timed(found: Comparison, models: Path) -> None:
     cost = found.costs["b:output_dim=8"]
     assert (cost.dimension, cost.vector_bytes, cost.limit) == (8, 32, 64)
