@@ -161,13 +161,11 @@ def test_components_fitted_where_the_texts_vary_otherwise_find_less() -> None:
     search = a_search(6, error=0.3)
     others = np.linalg.svd(search.texts)[2][6:]  # the directions in which these texts do not vary
     elsewhere = normal(8, 200, WIDTH - 6) @ others
-    foreign, own = (
-        projection.fitted_elsewhere(search, fitted, 6)
-        for fitted in (elsewhere, np.concatenate(search.pairs(search.halves()[0])))
-    )
-    assert foreign is not None and own is not None
-    assert foreign.interval()[1] < -5 and abs(own.value) < 1
-    assert projection.fitted_elsewhere(search, elsewhere[:8], 6) is None
+    offered, lines = projection.by_fit(search, elsewhere)
+    at = offered.index(6)
+    assert lines["other texts"][at].interval()[1] < -5
+    assert abs(lines["queries, passages"][at].value) < 2 and abs(lines["passages alone"][at].value) < 2
+    assert projection.by_fit(search, elsewhere[:8])[0] == [2, 4]
 
 
 def test_a_size_is_chosen_on_one_half_and_judged_on_the_other() -> None:

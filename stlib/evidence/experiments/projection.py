@@ -7,10 +7,12 @@ or trained is fitted on one half of the queries and judged on the other, both wa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -18,7 +20,8 @@ from stlib.encoder import SentenceEncoder
 from stlib.evidence.estimate import Estimate, Floats
 from stlib.evidence.experiments.normalisation import int8, int8_scale, raw
 from stlib.evidence.passages import Passages
-from stlib.evidence.scores import ranking
+from stlib.evidence.scores import cosine, neighbour_accuracy, pair_score, ranking
+from stlib.evidence.study import Study
 from stlib.evidence.training import contrastive_loss
 from stlib.evidence.vectors import unit
 from stlib.projection import Projection
@@ -36,6 +39,7 @@ class Search:
     texts: Floats
     relevant: Sequence[set[int]]
     own: NDArray[np.intp]
+    _fitted: dict[tuple[bytes, bool], Projection] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, encoder: SentenceEncoder, passages: Passages) -> Search:
@@ -48,7 +52,7 @@ class Search:
 
     def found(self, layer: Projection | None = None, bytes_each: int = 4) -> Estimate:
         """Recall@10 in points behind the layer, the passages stored at 4 bytes a number or at 1."""
-        queries, texts = (side if layer is None else project(layer, side) for side in (self.queries, self.texts))
+        queries, texts = (project(layer, side) for side in (self.queries, self.texts))
         stored = unit(texts)
         if bytes_each == 1:
             scale = int8_scale(stored)
@@ -75,6 +79,15 @@ class Search:
         """How many components may be fitted: half as many as there are fitting texts, which is one for each pair."""
         return min(self.width, *(len(self.pairs(rows)[0]) for rows in self.halves()))
 
+    def components(self, rows: NDArray[np.bool_], size: int, whiten: bool = False) -> Projection:
+        """The first `size` principal components of these queries and their passages; all are fitted once."""
+        key = rows.tobytes(), whiten
+        if key not in self._fitted:
+            self._fitted[key] = Projection.from_pca(np.concatenate(self.pairs(rows)), self.largest, whiten)
+        layer, whole = fresh(self.width, size, seed=0), self._fitted[key].linear.state_dict()
+        layer.linear.load_state_dict({name: values[:size] for name, values in whole.items()})
+        return layer
+
     def cross_fitted(self, fit: Fit, bytes_each: int = 4) -> Estimate:
         """Recall@10 of each query behind `fit(rows)`, made from the half of the queries that it is not in."""
         values, key = np.empty(len(self.queries)), ""
@@ -84,8 +97,10 @@ class Search:
         return Estimate.of(values, "query", key)
 
 
-def project(layer: Projection, vectors: Floats) -> Floats:
-    """[n, D] -> [n, d]"""
+def project(layer: Projection | None, vectors: Floats) -> Floats:
+    """[n, D] -> [n, d]; without a layer they stay as they are."""
+    if layer is None:
+        return vectors
     with torch.inference_mode():
         projected: Floats = layer(torch.from_numpy(vectors)).numpy()
     return projected
@@ -102,7 +117,7 @@ def pca(
         return None
 
     def fit(rows: NDArray[np.bool_]) -> Projection:
-        layer = Projection.from_pca(np.concatenate(search.pairs(rows)), size, whiten=whiten)
+        layer = search.components(rows, size, whiten)
         if not centred:
             torch.nn.init.zeros_(layer.linear.bias)
         return layer
@@ -123,18 +138,18 @@ def trained(search: Search, size: int, seed: int = 0) -> Estimate | None:
     """Recall@10 behind a layer trained on the other half of the queries; `None` where there are too few of them."""
     if size > search.largest:
         return None
-    return search.cross_fitted(lambda rows: train(*search.pairs(rows), size, seed=seed))
+    return search.cross_fitted(lambda rows: train(search.components(rows, size), *search.pairs(rows), seed=seed))
 
 
 def train(
-    queries: Floats, texts: Floats, size: int, *, steps: int = 150, batch: int = 128, rate: float = 1e-3, seed: int = 0
-) -> Projection:
-    """A layer that moves each query [n, D] towards its own passage [n, D] and away from the others of the batch.
+    layer: Projection, queries: Floats, texts: Floats, *, steps: int = 150, batch: int = 128, rate: float = 1e-3,
+    seed: int = 0,
+) -> Projection:  # fmt: skip
+    """The layer, taught to move each query [n, D] towards its own passage [n, D] and away from the others of the batch.
 
-    It starts as principal components. The encoder stays as it is, so its vectors are computed once: a second's work.
+    The encoder stays as it is, so its vectors are computed once: a second's work.
     """
     one, other = torch.from_numpy(queries), torch.from_numpy(texts)
-    layer = Projection.from_pca(np.concatenate([queries, texts]), size)
     order, optimizer = torch.Generator().manual_seed(seed), torch.optim.Adam(layer.parameters(), lr=rate)
     for _ in range(steps):
         rows = torch.randperm(len(one), generator=order)[:batch]
@@ -220,12 +235,43 @@ def first_minus_any(search: Search, size: int, draws: int = 20) -> Estimate:
     return truncation(search, size) - Estimate.over(cut, "draw")
 
 
-def fitted_elsewhere(search: Search, others: Floats, size: int) -> Estimate | None:
-    """Components fitted on `others` [n, D] − components fitted on the other half of the queries and passages."""
-    own = pca(search, size)
-    if own is None or size > len(others) // 2:
-        return None
-    return search.found(Projection.from_pca(others, size)) - own
+def by_fit(search: Search, others: Floats) -> tuple[list[int], dict[str, list[Estimate]]]:
+    """Sizes, and what components lose at them by what they were fitted on: `others` [n, D], or the half not judged."""
+    offered = [size for size in sizes(search) if size <= min(search.largest, len(others) // 2)]
+
+    def within(size: int, alone: bool) -> Estimate:
+        return search.cross_fitted(
+            lambda rows: Projection.from_pca(search.pairs(rows)[1], size) if alone else search.components(rows, size)
+        )
+
+    found = {
+        "queries, passages": [within(size, alone=False) for size in offered],
+        "passages alone": [within(size, alone=True) for size in offered],
+        "other texts": [search.found(Projection.from_pca(others, size)) for size in offered],
+    }
+    return offered, {name: [one - search.full for one in line] for name, line in found.items()}
+
+
+def other_scores(
+    encoder: SentenceEncoder, search: Search, sentences: pd.DataFrame, graded: pd.DataFrame
+) -> tuple[list[int], dict[str, list[Estimate]]]:
+    """What random maps lose by three scores, in points: passages found, neighbours of one's topic, pairs in order."""
+    sides = [raw(encoder, graded[side].tolist()) for side in ("sentence1", "sentence2")]
+    points = raw(encoder, sentences["text"].tolist())
+    judges = {
+        "passages": search.found,
+        "topics": lambda layer=None: neighbour_accuracy(unit(project(layer, points)), sentences["label"]),
+        "pairs": lambda layer=None: pair_score(cosine(*(project(layer, side) for side in sides)), graded),
+    }
+    if "label" not in sentences:
+        del judges["topics"]
+    offered = sizes(search)
+
+    def loss(judge: Callable[..., Estimate], size: int) -> Estimate:
+        draws = [judge(Projection.random(search.width, size, seed)) for seed in range(3)]
+        return Estimate.over(draws, "seed") - judge()
+
+    return offered, {name: [loss(judge, size) for size in offered] for name, judge in judges.items()}
 
 
 def trained_minus_pca(search: Search, size: int, seeds: Iterable[int] = range(3)) -> Estimate | None:
@@ -246,3 +292,40 @@ def chosen_size(search: Search, margin: float = 1.0) -> dict[str, tuple[int, Est
         size = min(safe, default=max(losses))
         found[name] = size, Estimate.of(values[size][~rows], "query")
     return found
+
+
+def above(vectors: Floats, threshold: float = 0.5) -> float:
+    """How many of 100 texts are that close to one half the pool away: [n, D] -> points."""
+    rows = unit(vectors)
+    return float(100 * ((rows * np.roll(rows, len(rows) // 2, axis=0)).sum(axis=1) > threshold).mean())
+
+
+def reference(study: Study) -> dict[str, Any]:
+    """The numbers that the lesson and its lab quote."""
+    search = Search.of(study.encoder, study.passages)
+    offered, lines = by_size(search)
+    half, size = search.width // 2, two_thirds(search)
+    gain = minus_full(search, trained(search, half))
+    fed = {"pooled": search.texts, "unit": unit(search.texts)}
+    shift = {name: bias_shift(vectors, size) for name, vectors in fed.items()}
+    others = raw(study.encoder, [*study.sentences["text"], *study.pairs["sentence1"], *study.pairs["sentence2"]])
+    fits = by_fit(search, others)
+    assert gain is not None  # the documentation is large enough
+    return {
+        "found": search.full.value,
+        "length": float(np.linalg.norm(search.texts, axis=1).mean()),
+        "above": {"before": above(search.texts), "after": above(project(fresh(search.width, size, 0), fed["unit"]))},
+        "shift": {name: {"predicted": one, "observed": other.value} for name, (one, other) in shift.items()},
+        "by_size": {
+            name.replace(" ", "_"): {str(size): one.value for size, one in zip(offered, line, strict=True)}
+            for name, line in lines.items()
+        },
+        "trained": {"value": gain.value, "low": gain.interval()[0], "high": gain.interval()[1]},
+        "by_fit": {
+            name.replace(", ", "_").replace(" ", "_"): dict(
+                zip(map(str, fits[0]), [one.value for one in line], strict=True)
+            )
+            for name, line in fits[1].items()
+        },
+        "chosen": [{"size": size, "loss": loss.value} for size, loss in chosen_size(search).values()],
+    }
