@@ -99,7 +99,9 @@ def million(place: Path, timed: int, rows: int) -> dict[str, Any]:
 
 def command(source: Path, out: Path, *options: str) -> subprocess.Popen[str]:
     line = [sys.executable, "-m", "stlib", "encode", str(source), "--column", "text", "--out", str(out), *options]
-    return subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # One thread, as Ray's workers have: with another number sums may differ in their last bits.
+    settings = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(line, cwd=ROOT, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wait_for(what: Callable[[], Any], seconds: float = 120) -> Any:

@@ -146,7 +146,7 @@ def _fingerprint(encoder: SentenceEncoder) -> str:
     """SHA-256 of what decides the vectors: the weights as they are loaded, the tokenizer, and how they are used."""
     model, words = encoder.model, getattr(encoder.tokenizer, "backend_tokenizer", None)
     usage = [model.pooling, model.normalize, model.max_length, model.include_prompt, model.backbone.causal]
-    usage += [encoder.get_params()["dtype"], words.to_str() if words else encoder.tokenizer.get_vocab()]
+    usage += [model.backbone.int8, words.to_str() if words else encoder.tokenizer.get_vocab()]
     digest = hashlib.sha256(repr(usage).encode())
     for name, value in model.state_dict().items():
         digest.update(name.encode())

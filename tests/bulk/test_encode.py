@@ -226,7 +226,7 @@ def test_a_rerun_makes_only_what_is_missing_or_of_a_changed_input(
     assert encode_files(shards, "text", out, encoder=tiny).kept == 4 and counted == []
 
 
-@pytest.mark.parametrize("what", ["model", "column", "prompt", "model and column and prompt"])
+@pytest.mark.parametrize("what", ["model", "model in 8 bits", "column", "prompt", "model and column and prompt"])
 def test_shards_of_other_settings_are_not_mixed_or_replaced(
     tmp_path: Path, tiny: Any, shards: Path, counted: list[int], what: str
 ) -> None:
@@ -235,6 +235,8 @@ def test_shards_of_other_settings_are_not_mixed_or_replaced(
     encode_files(shards / "b.jsonl", out=out, **settings)
     if what == "model":
         settings["encoder"] = SentenceEncoder(tiny.model.folder, pooling="max", device="cpu", truncation="ignore")
+    elif what == "model in 8 bits":
+        settings["encoder"] = SentenceEncoder(tiny.model.folder, dtype="int8", device="cpu", truncation="ignore")
     elif what == "column":
         settings["column"] = "id"
         frame = pd.read_json(shards / "b.jsonl", lines=True, dtype=str)
@@ -246,7 +248,10 @@ def test_shards_of_other_settings_are_not_mixed_or_replaced(
         pd.DataFrame({"x": [1]}).to_parquet(out / "b.parquet")  # of another program
     before = (out / "b.parquet").read_bytes()
     counted.clear()
-    with pytest.raises(ValueError, match=f"b.parquet is there, of another {what}: choose another out, or remove it"):
+    with pytest.raises(
+        ValueError,
+        match=f"b.parquet is there, of another {what.removesuffix(' in 8 bits')}: choose another out, or remove it",
+    ):
         encode_files(shards / "b.jsonl", out=out, **settings)
     assert counted == [] and (out / "b.parquet").read_bytes() == before
 
