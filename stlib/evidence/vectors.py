@@ -114,6 +114,7 @@ def _key(encoder: SentenceEncoder, texts: Sequence[str], what: list[Any]) -> str
         model.backbone.causal,
         str(model.backbone.config.to_json_string(use_diff=False)),
     ]
+    recipe += ["int8"] * model.backbone.int8  # which leaves the weights as they are
     digest.update(repr(recipe).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
