@@ -40,7 +40,7 @@ def perfect(monkeypatch: pytest.MonkeyPatch) -> Any:
         return unit(rng.standard_normal((2 * COUNT, 32)))
 
     monkeypatch.setattr(model_choice, "encoded", encoded)
-    monkeypatch.setattr(model_choice.controls, "input_embeddings", inputs)
+    monkeypatch.setattr("stlib.evidence.controls.input_embeddings", inputs)
     return None
 
 
@@ -57,7 +57,8 @@ def test_the_larger_model_is_paired_where_it_was_recorded(
     record = {"passages": {"sha256": "abc"}, "values": [value] * COUNT}
     monkeypatch.setattr(model_choice, "measurement", lambda name: record)
     study: Any = SimpleNamespace(encoder=perfect, passages=passages(False))
-    assert Claim.decide("small-is-competitive", model_choice.against_mpnet(study)).verdict == verdict
+    found = model_choice.against_mpnet(study)
+    assert found is not None and Claim.decide("small-is-competitive", found).verdict == verdict
     record["passages"] = {"sha256": "of other texts"}
     assert model_choice.against_mpnet(study) is None
 
