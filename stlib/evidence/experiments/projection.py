@@ -308,7 +308,8 @@ def reference(study: Study) -> dict[str, Any]:
     gain = minus_full(search, trained(search, half))
     fed = {"pooled": search.texts, "unit": unit(search.texts)}
     shift = {name: bias_shift(vectors, size) for name, vectors in fed.items()}
-    others = raw(study.encoder, [*study.sentences["text"], *study.pairs["sentence1"], *study.pairs["sentence2"]])
+    foreign = [*study.sentences["text"], *study.pairs["sentence1"], *study.pairs["sentence2"]]
+    others = raw(study.encoder, list(dict.fromkeys(foreign)))
     fits = by_fit(search, others)
     assert gain is not None  # the documentation is large enough
     return {
