@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stlib.evidence import Estimate
 from stlib.evidence.experiments import training as trial
 from stlib.evidence.passages import Passages
 
@@ -63,20 +62,36 @@ def test_two_labels_give_the_head_two_rows() -> None:
     assert task.predict(vectors) == trial.regression(vectors, labels).predict(vectors).tolist()
 
 
-def test_the_record_gives_its_estimates_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def world(n: int = 200, width: int = 12) -> trial.Frozen:
+    """Passages are the queries turned by a fixed rotation, so that a projection has something to learn."""
     rng = np.random.default_rng(0)
-    whole = [Estimate.of(rng.normal(2, 1, 30).round(2), key="k") for _ in range(3)]
-    low, high = Estimate.over(whole).interval()
-    found = {
-        "value": Estimate.over(whole).value, "low": low, "high": high, "seeds": [one.value for one in whole],
-        "unit": "query", "key": "k", "pseudo": [one.parts[0].pseudo.tolist() for one in whole],
-    }  # fmt: skip
-    gains = {"joint_1.recall": found, "joint_1.accuracy": found, "probe.accuracy": found}
-    record = {"sizes": [30], "before": {"recall": {"value": 80.0}}, "after": {"pairs_30": found}, "gains": gains}
-    monkeypatch.setattr(trial, "measurement", lambda name: record | {"weights": [1.0]})
-    again = trial._again(found)
-    assert again.value == pytest.approx(found["value"]) and again.interval() == pytest.approx(
-        (found["low"], found["high"]), abs=0.05
-    )
-    curve = trial.curve()
-    assert len(curve.after) == len(curve.sizes) and all(isinstance(one, Estimate) for one in trial.trade_off().values())
+    turn = np.linalg.qr(rng.standard_normal((width, width)))[0] * 0.5 + 0.5 * np.eye(width)
+    queries = rng.standard_normal((n, width)).astype(np.float32)
+    texts = (queries @ turn + 0.3 * rng.standard_normal((n, width))).astype(np.float32)
+    queries, texts = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in (queries, texts))
+    labels = ["ab"[int(row[0] > 0)] for row in texts]
+    data = passages(n, 0)
+    data.labels[:] = labels
+    sides = trial.split(data, held_out=80)
+    held = [int(text.split()[1]) for text in sides.held_out.texts]
+    learn = sides.learn
+    return trial.Frozen(sides, queries[learn], texts[learn], [labels[row] for row in learn], queries[held], texts[held])
+
+
+def test_no_step_changes_nothing_and_many_help_where_there_is_something_to_learn() -> None:
+    data = world()
+    before = trial.gain_in_search(data)
+    assert trial.gain_in_search(data, trial.project(data, 100, 0, steps=0)).value == before.value
+    assert trial.gains(data, [100, 10_000], (0, 1))[100].value > 0
+    assert set(trial.gains(data, [100, 10_000], (0, 1))) == {100}
+
+
+def test_two_tasks_are_judged_against_each_alone() -> None:
+    found = trial.two_tasks(world(), 100, (0.1, 1.0), (0, 1))
+    assert found is not None and set(found.search) == set(found.labels) == {0.1, 1.0}
+    assert found.probe.unit == "passage" and found.search[1.0].unit == "query"
+
+
+def test_passages_without_labels_have_no_second_task() -> None:
+    data = world()
+    assert trial.two_tasks(trial.Frozen(**{**vars(data), "labels": [""] * len(data.labels)}), 50) is None

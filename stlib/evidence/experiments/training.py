@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,16 +11,16 @@ import numpy as np
 import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from torch.nn import functional
 
 from stlib.encoder import SentenceEncoder
-from stlib.evidence.estimate import Estimate, Units, key_of
+from stlib.evidence.estimate import Estimate, Floats, key_of
 from stlib.evidence.passages import Passages
-from stlib.evidence.records import measurement
-from stlib.evidence.scores import ranking
-from stlib.evidence.study import Study
-from stlib.evidence.training import Classify, Search, train
-from stlib.hub import REFERENCE_SHA256, weights_sha256
+from stlib.evidence.scores import neighbour_accuracy, ranking
+from stlib.evidence.training import Classify, Search, contrastive_loss, train
+from stlib.evidence.vectors import encoded
 from stlib.model import SentenceTransformer
+from stlib.projection import Projection
 
 LESSON = "08_train"
 RATE, BATCH = 5e-5, 32
@@ -150,49 +151,148 @@ def accuracy(predicted: list[str], labels: list[str]) -> Estimate:
     )
 
 
-# ---------------------------------------------------------------------------------------- what the protocol recorded
+# ------------------------------------------------------------------ live: a projection behind the frozen backbone
 
 
 @dataclass(frozen=True)
-class Curve:
-    """Recall@10 on held-out queries before training, and after training on each number of pairs."""
+class Frozen:
+    """Unit vectors that stay as they are: of the pairs to learn from, of the held-out side, and of other sentences."""
 
-    sizes: list[int]
-    before: float
-    after: list[Estimate]
-
-
-def curve() -> Curve:
-    """The learning curve as `benchmarks/training.py` recorded it."""
-    record = measurement("training")
-    after = [_again(record["after"][f"pairs_{size}"]) for size in record["sizes"]]
-    return Curve(record["sizes"], record["before"]["recall"]["value"], after)
+    sides: Split
+    queries: Floats
+    passages: Floats
+    labels: list[str]
+    held_queries: Floats
+    held_passages: Floats
 
 
-def trade_off() -> dict[str, Estimate]:
-    """What each head gains or loses in joint training against training for it alone, by the weight of the labels."""
-    record = measurement("training")
-    found = {}
-    for weight in record["weights"]:
-        for name, score in (("search", "recall"), ("labels", "accuracy")):
-            found[f"{name}, labels weighted {weight:g}"] = _again(record["gains"][f"joint_{weight:g}.{score}"])
-    found["labels, probe alone"] = _again(record["gains"]["probe.accuracy"])
-    return found
+def frozen(encoder: SentenceEncoder, passages: Passages, seed: int = 0) -> Frozen:
+    """The vectors of both sides, each text encoded once."""
+    sides = split(passages, seed=seed)
+    queries, texts = encoded(encoder, passages.queries), encoded(encoder, passages.texts)
+    owns = [min(passages.relevant[query]) for query in sides.learn]
+    held = sides.held_out
+    held_queries, held_texts = (encoder.encode(side) for side in (held.queries, held.texts))
+    labels = [passages.labels[own] for own in owns]
+    return Frozen(sides, queries[sides.learn], texts[owns], labels, held_queries, held_texts)
 
 
-def recorded(study: Study, name: str) -> Estimate | None:
-    """A gain of the recorded protocol (`benchmarks/training.py`) if it is about this study's model and passages."""
-    record = measurement("training")
-    folder = study.encoder.model.folder
-    same_model = folder is not None and weights_sha256(folder) == REFERENCE_SHA256
-    found = record["gains"].get(name)
-    if not found or not same_model or study.passages.attrs["sha256"] != record["passages"]["sha256"]:
+@dataclass(frozen=True)
+class Trained:
+    """A projection, and the head behind it with its labels."""
+
+    projection: Projection
+    head: torch.nn.Linear
+    names: list[str]
+
+    @torch.no_grad()
+    def move(self, vectors: Floats) -> Floats:
+        """[n, D] -> unit vectors [n, D]"""
+        return np.asarray(functional.normalize(self.projection(torch.from_numpy(vectors)), dim=1))
+
+    @torch.no_grad()
+    def predict(self, vectors: Floats) -> list[str]:
+        chosen = self.head(torch.from_numpy(self.move(vectors))).argmax(dim=1)
+        return [self.names[number] for number in chosen.tolist()]
+
+
+def project(
+    data: Frozen,
+    pairs: int,
+    seed: int,
+    *,
+    search: float = 1.0,
+    labels: float = 0.0,
+    probe: Classify | None = None,
+    steps: int = 120,
+) -> Trained:
+    """Train a square projection from the identity, by contrastive loss and cross-entropy with these weights.
+
+    The head starts as the `probe` on the frozen vectors (Kumar et al. 2022): training has only to improve on it.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = rng.permutation(len(data.queries))[:pairs]
+    one, other = torch.from_numpy(data.queries[drawn]), torch.from_numpy(data.passages[drawn])
+    width = one.shape[1]
+    projection = Projection.truncation(width, width)
+    head = copy.deepcopy(probe.head) if probe else torch.nn.Linear(width, 2)
+    names = probe.names if probe else []
+    targets = torch.tensor([names.index(data.labels[row]) for row in drawn]) if probe else None
+    optimizer = torch.optim.AdamW([*projection.parameters(), *head.parameters()], lr=5e-4)
+    for _ in range(steps):
+        rows = torch.from_numpy(rng.choice(len(drawn), size=min(64, len(drawn)), replace=False))
+        moved = projection(other[rows])
+        loss = search * contrastive_loss(projection(one[rows]), moved)
+        if targets is not None:
+            loss = loss + labels * functional.cross_entropy(head(functional.normalize(moved, dim=1)), targets[rows])
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return Trained(projection.eval(), head, names)
+
+
+def probe_of(data: Frozen, pairs: int, seed: int) -> Classify:
+    """Logistic regression on the frozen vectors of the passages that `project` draws with that seed."""
+    drawn = np.random.default_rng(seed).permutation(len(data.queries))[:pairs]
+    labels = [data.labels[row] for row in drawn]
+    return classify_task([""] * len(labels), labels, data.passages[drawn], seed)
+
+
+def gain_in_search(data: Frozen, trained: Trained | None = None) -> Estimate:
+    """Recall@10 over the held-out queries: of the frozen vectors, or of what a projection makes of them."""
+    move = trained.move if trained else (lambda vectors: vectors)
+    return ranking(move(data.held_queries), move(data.held_passages), data.sides.held_out.relevant)
+
+
+def gains(data: Frozen, sizes: Sequence[int], seeds: Sequence[int] = (0, 1, 2)) -> dict[int, Estimate]:
+    """After − before, over queries and seeds, for each number of pairs that there is."""
+    before = gain_in_search(data)
+    return {
+        size: Estimate.over([gain_in_search(data, project(data, size, seed)) - before for seed in seeds])
+        for size in sizes
+        if size <= len(data.queries)
+    }
+
+
+def price(data: Frozen, texts: Floats, labels: Sequence[str], pairs: int, seeds: Sequence[int] = (0, 1, 2)) -> Estimate:
+    """Neighbour accuracy of other sentences, after − before, over sentences and seeds."""
+    before = neighbour_accuracy(texts, labels)
+    return Estimate.over(
+        [neighbour_accuracy(project(data, pairs, seed).move(texts), labels) - before for seed in seeds]
+    )
+
+
+@dataclass(frozen=True)
+class TwoTasks:
+    """Each estimate is over held-out queries or passages, and seeds."""
+
+    probe: Estimate  # accuracy of logistic regression on frozen vectors − of the head trained for labels alone
+    search: dict[float, Estimate]  # recall of joint training − of search alone, by the weight of the labels
+    labels: dict[float, Estimate]  # accuracy of joint training − of labels alone
+
+
+def two_tasks(
+    data: Frozen, pairs: int, weights: Sequence[float] = (0.3, 1.0), seeds: Sequence[int] = (0, 1, 2)
+) -> TwoTasks | None:
+    """One projection for search and for labels, against one for each; `None` where the passages have no labels."""
+    if len(set(data.labels) - {""}) < 2:
         return None
-    return _again(found)
-
-
-def _again(found: dict[str, Any]) -> Estimate:
-    """The estimate over units and seeds, from their pseudo-values."""
-    rows = [np.array(pseudo) for pseudo in found["pseudo"]]
-    runs = zip(found["seeds"], rows, strict=True)
-    return Estimate.over([Estimate(value, (Units(found["unit"], found["key"], row),)) for value, row in runs])
+    right = data.sides.held_out.labels
+    runs: dict[Any, list[Estimate]] = {}
+    for seed in seeds:
+        probe = probe_of(data, pairs, seed)
+        alone = gain_in_search(data, project(data, pairs, seed))
+        classifier = project(data, pairs, seed, search=0.0, labels=1.0, probe=probe)
+        classified = accuracy(classifier.predict(data.held_passages), right)
+        runs.setdefault("probe", []).append(accuracy(probe.predict(data.held_passages), right) - classified)
+        for weight in weights:
+            joint = project(data, pairs, seed, labels=weight, probe=probe)
+            runs.setdefault(("search", weight), []).append(gain_in_search(data, joint) - alone)
+            judged = accuracy(joint.predict(data.held_passages), right)
+            runs.setdefault(("labels", weight), []).append(judged - classified)
+    found = {name: Estimate.over(one) for name, one in runs.items()}
+    return TwoTasks(
+        found["probe"],
+        {weight: found["search", weight] for weight in weights},
+        {weight: found["labels", weight] for weight in weights},
+    )
