@@ -114,11 +114,12 @@ def wait_for(what: Callable[[], Any], seconds: float = 120) -> Any:
 
 
 def finished(process: subprocess.Popen[str]) -> str:
-    """What the command printed, once it has ended well."""
+    """The one line that the command printed, without the name of its output, once it has ended well."""
     output, errors = process.communicate(timeout=600)
     if process.returncode:
         raise RuntimeError(errors)
-    return output.strip().split(": ", 1)[1]
+    (line,) = output.splitlines()
+    return line.split(": ", 1)[1]
 
 
 def killed_driver(folder: Path, place: Path, whole: dict[str, bytes], *options: str) -> dict[str, Any]:

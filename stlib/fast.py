@@ -200,24 +200,22 @@ class Quantised:
     tokens' own are multiplied in afterwards.
     """
 
-    _HALF_UP = torch.tensor(128.5)  # 128 stands for zero; cutting off the fraction then rounds
-
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self._scale = weight.detach().abs().amax(dim=1).clamp(min=1e-30) / 127
         whole = (weight.detach() / self._scale.unsqueeze(1)).round().to(torch.int8)
         self._weight = torch.ops.onednn.qlinear_prepack(whole, None)
         self._zeros = torch.zeros(len(weight), dtype=torch.int64)
+        self._half_up = torch.full(weight.shape[1:], 128.5)  # 128 stands for zero; cutting off the fraction then rounds
         self._bias = torch.zeros(len(weight)) if bias is None else bias.detach().clone()
 
-    @classmethod
-    def whole(cls, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _whole(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[..., in] -> whole numbers [..., in] from 1 to 255 around 128, and how much one of them is worth [..., 1]."""
         largest = torch.maximum(x.amax(-1, keepdim=True), -x.amin(-1, keepdim=True)).clamp_(min=1e-30)
         # by way of 16 bits: torch turns float32 into uint8 number by number
-        return torch.addcmul(cls._HALF_UP, x, 127 / largest).to(torch.int16).to(torch.uint8), largest / 127
+        return torch.addcmul(self._half_up, x, 127 / largest).to(torch.int16).to(torch.uint8), largest / 127
 
     def _product(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        whole, worth = self.whole(x)
+        whole, worth = self._whole(x)
         product: Tensor = torch.ops.onednn.qlinear_pointwise(
             whole, 1.0, 128, self._weight, self._scale, self._zeros, None, 1.0, 0, torch.float32, "none", [], "none"
         )

@@ -8,6 +8,7 @@ input. A kill costs the shards that were at work; one huge file is one shard, so
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import hashlib
 import os
@@ -162,7 +163,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help=f"files that end in {', '.join(SUFFIXES)}, or folders of them")
     add("--column", required=True, metavar="TEXT", help="their column of texts")
-    add("--out", required=True, metavar="OUT", help=f"a folder; for one file also a name in {' or '.join(OUTPUTS)}")
+    add("--out", required=True, metavar="OUT", help=f"a folder; for one file also a name with {' or '.join(OUTPUTS)}")
     add("--model", dest="encoder", metavar="M", default=hub.DEFAULT_MODEL, help="default: %(default)s")
     add("--dtype", default="float32", choices=list(DTYPES), help="of the backbone")
     add("--prompt-name", metavar="NAME", help="one of the model's prompts, put before each text")
@@ -177,7 +178,7 @@ def main(args: argparse.Namespace) -> int:
     """Run `encode`: 0 when all is whole, 1 when shards failed, 2 when it cannot begin, 130 interrupted."""
     names = ("encoder", "dtype", "truncation", "prompt_name", "chunk_rows", "engine", "address", "actors")
     options = {name: getattr(args, name) for name in names}
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):  # Ray tells of dead workers on stdout
         warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
         try:
             done = encode_files(args.inputs, args.column, args.out, show_progress=True, **options)

@@ -126,7 +126,11 @@ def decide(
         ValueError: no such claim.
     """
     study, on = study or _current, definition(claim_id).on
-    claim = Claim.undecided(claim_id, note) if estimate is None else Claim.decide(claim_id, estimate, note)
+    claim = (
+        Claim.undecided(claim_id, note or "these data lack what it needs")
+        if estimate is None
+        else Claim.decide(claim_id, estimate, note)
+    )
     if study is None:
         return claim
     if on != "machine" and estimate is not None and study.sources[on] == "none":
