@@ -1,0 +1,68 @@
+"""The trials of lesson 07 on a small random model. No test depends on how fast this machine is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import checkpoints
+import numpy as np
+import pandas as pd
+import pytest
+
+from stlib import SentenceEncoder
+from stlib.evidence.claims import Claim
+from stlib.evidence.experiments import speed
+from stlib.evidence.passages import from_table
+
+TEXTS = ["one", "two words", "three words here", "and four words now"] * 3
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("speed") / "bert"
+    checkpoints.wrap(checkpoints.build("bert", folder.with_name("plain")), folder)
+    frame = pd.DataFrame({"query": ["one", "two", "three"], "text": TEXTS[:3]})
+    passages = from_table(frame, {"name": "three", "stand_in": False, "sha256": "", "used": 3})
+    return SimpleNamespace(
+        model=folder, encoder=SentenceEncoder(folder, truncation="ignore", device="cpu"), seed=0, passages=passages,
+        sentences=pd.DataFrame({"text": TEXTS}),
+    )  # fmt: skip
+
+
+def test_all_ways_give_the_same_vectors(study: Any) -> None:
+    bare = speed.plain(study.encoder)
+    assert not bare.packed and study.encoder.packed
+    for vectors in (bare.encode(TEXTS), speed.padded(bare, TEXTS, batch=5)):
+        assert np.abs(vectors - study.encoder.encode(TEXTS)).max() < 1e-5
+
+
+def test_padding_is_what_lies_between_a_text_and_the_longest_of_its_batch() -> None:
+    assert speed.padding([1, 3, 2, 2], batch=2) == pytest.approx(20)
+    assert speed.padding([5] * 7, batch=3) == 0
+
+
+def test_processes_are_the_units(study: Any) -> None:
+    found = speed.measured(study, processes=2)
+    assert list(found) == ["share", "buckets", "packing", "bfloat16"]
+    assert found["buckets"] is not None and (found["buckets"].units, found["buckets"].unit) == (2, "process")
+    assert (found["share"] is None) == (found["packing"] is None)
+    assert speed.measured(study, processes=2) is found, "measured once"
+
+
+def test_what_a_process_lacks_is_not_estimated() -> None:
+    found = speed.over([{"buckets": 0.30, "packing": 0.7}, {"buckets": 0.34}, {"buckets": 0.32}])
+    assert found["packing"] is None and "no packed products" in speed.note(found["packing"])
+    assert found["buckets"] is not None and not speed.note(found["buckets"])
+    assert Claim.decide("buckets-pay", found["buckets"]).verdict == "holds"
+    assert speed.Factor(found["buckets"]).value == pytest.approx(np.exp(0.32))
+
+
+def test_precision_is_judged_by_recall(study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STLIB_CACHE", str(tmp_path))
+    lost = speed.lost(study, "float32")
+    assert lost is not None and lost.value == 0
+    exact, rounded = (speed._vectors(SentenceEncoder(study.model, dtype=d), TEXTS, d) for d in ("float32", "int8"))
+    assert exact.shape == rounded.shape  # and each from its own place in the cache
+    assert len(list((tmp_path / "vectors").glob("*.npz"))) == 5
