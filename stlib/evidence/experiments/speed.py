@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from stlib.evidence.study import Study
 
 LESSON = "07_speed"
-PROCESSES, ROUNDS, TEXTS = 5, 4, 120
+PROCESSES, ROUNDS, TEXTS = 5, 2, 120
 """Processes one after another, rounds in each after one that is not counted, texts in a round."""
-MOST_SECONDS = 6.0
+MOST_SECONDS = 4.0
 """After so long no further round begins."""
 DRAWN = 600
 """Passages on which lower precision is judged."""
