@@ -63,6 +63,14 @@ def test_precision_is_judged_by_recall(study: Any, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("STLIB_CACHE", str(tmp_path))
     lost = speed.lost(study, "float32")
     assert lost is not None and lost.value == 0
-    exact, rounded = (speed._vectors(SentenceEncoder(study.model, dtype=d), TEXTS, d) for d in ("float32", "int8"))
-    assert exact.shape == rounded.shape  # and each from its own place in the cache
-    assert len(list((tmp_path / "vectors").glob("*.npz"))) == 5
+    in_bfloat16 = speed.lost(study, "bfloat16")
+    assert in_bfloat16 is not None and in_bfloat16.units == 3
+
+
+def test_precisions_do_not_share_vectors_in_the_cache(
+    study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STLIB_CACHE", str(tmp_path))
+    for number, dtype in enumerate(("float32", "bfloat16", "int8"), 1):
+        speed._vectors(SentenceEncoder(study.model, dtype=dtype, device="cpu"), TEXTS, dtype)
+        assert len(list((tmp_path / "vectors").glob("*.npz"))) == number
