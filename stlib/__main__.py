@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 COMMANDS = {
     "review": ("stlib.review.series", "run the lessons on your model and data, as a page"),
     "compare": ("stlib.review.compare_command", "set models side by side on your data, as a page"),
-    "search": ("stlib.bulk.search", "type a query, see what is found and why"),
+    "search": ("stlib.evidence.search", "type a query, see what is found and why"),
     "encode": ("stlib.bulk.encode", "vectors for files and folders of any size"),
 }
 """What each command does, and the module that has its `add_arguments` and `main`: imported for that command alone."""

@@ -38,7 +38,7 @@ def from_folder(folder: Path) -> Passages:
     Raises:
         ValueError: fewer than two sections; a file that is not UTF-8.
     """
-    found = [section for file in _files(folder) for section in _sections(folder, file)]
+    found = list(sections(folder))
     plain_titles = Counter(section.titles[-1].lower() for section in found)
     kept: dict[str, Section] = {}
     for section in found:
@@ -65,6 +65,12 @@ def from_folder(folder: Path) -> Passages:
     )
 
 
+def sections(folder: Path, words: int = WORDS) -> Iterator[Section]:
+    """All sections of a folder, file by file, of each at most so many words. ValueError: a file that is not UTF-8."""
+    for file in _files(folder):
+        yield from _sections(folder, file, words)
+
+
 def _files(folder: Path) -> list[Path]:
     """Sorted; whatever lies outside, and is only linked to from here, is not ours to read."""
     root, found = folder.resolve(), []
@@ -78,7 +84,7 @@ def _files(folder: Path) -> list[Path]:
     return found
 
 
-def _sections(folder: Path, file: Path) -> Iterator[Section]:
+def _sections(folder: Path, file: Path, words: int) -> Iterator[Section]:
     """Each heading with what stands between it and the next one. What comes before the first has the file's name."""
     name = file.relative_to(folder).as_posix()
     try:
@@ -93,7 +99,7 @@ def _sections(folder: Path, file: Path) -> Iterator[Section]:
         if block["type"] != "heading":
             text += _words(block)
             continue
-        if body := " ".join(text[:WORDS]):
+        if body := " ".join(text[:words]):
             yield Section(name, tuple(titles.values()) or (re.sub(r"[_-]+", " ", file.stem),), body)
         level = block["attrs"]["level"]
         titles = {above: title for above, title in titles.items() if above < level}
