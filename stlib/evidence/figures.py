@@ -173,7 +173,9 @@ def interval_plot(
     decimals = 2 if np.abs(values).max() < 2 else 1
     beside: Any = ("axes fraction", "data")
     for row, value in enumerate(values):
-        ax.annotate(f"{value:.{decimals}f}", (1.01, row), xycoords=beside, va="center", fontsize=10)
+        ax.annotate(
+            f"{round(value, decimals) + 0.0:.{decimals}f}", (1.01, row), xycoords=beside, va="center", fontsize=10
+        )
     ax.set_yticks(rows, [label(name) for name in estimates])
     ax.set_ylim(len(estimates) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 SERIES = (
     "00_first_vector", "01_choose_a_model", "02_pool_the_tokens", "03_project", "04_normalise", "05_heatmaps",
-    "06_clusters", "07_speed", "08_train",
+    "06_clusters", "07_speed", "08_train", "09_search",
 )  # fmt: skip
 PARAMETERS = {
     "model": "sentence-transformers/all-MiniLM-L6-v2",
