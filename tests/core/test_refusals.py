@@ -60,7 +60,6 @@ def test_bad_input_is_refused_before_any_forward_pass(
         ({"truncation": "silent"}, "ignore"),
         ({"attention": "sideways"}, "bidirectional"),
         ({"dtype": "float16"}, "bfloat16"),
-        ({"dtype": "int8"}, "float32"),
         ({"output_dim": 0}, "at least 1"),
         ({"output_dim": 1.5}, "output_dim"),
         ({"output_dim": True}, "output_dim"),
