@@ -31,14 +31,16 @@ def series() -> str:
     for path in sorted((ROOT / "notebooks").glob("0*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         prose = "\n".join(cell.source for cell in notebook.cells[:3] if cell.cell_type == "markdown")
-        title, decision = (re.search(one, prose) for one in (r"# (.*)", r"\*\*The decision\.\*\* (.*)"))
+        title, decision = (re.search(one, prose) for one in (r"# (.*)", r"\*\*The decision\.\*\* (.*(?:\n> \w.*)*)"))
         assert title is not None and decision is not None, path.name
         found = "–"
         if path.stem in headlines:
             (claim,) = [one for one in recorded(RUN, path.stem).claims if one.id == headlines[path.stem]]
             found = f"{SYMBOLS[claim.verdict]} {claim.verdict}: {claim.definition.sentence}"
             found += f" ({claim.measured})" if claim.value is not None else ""
-        lines.append(f"| [{path.stem[:2]} {title[1]}](notebooks/{path.name}) | {decision[1]} | {found} |")
+        lines.append(
+            f"| [{path.stem[:2]} {title[1]}](notebooks/{path.name}) | {decision[1].replace(chr(10) + '> ', ' ')} | {found} |"
+        )
     return "\n".join(lines)
 
 
