@@ -38,9 +38,8 @@ def series() -> str:
             (claim,) = [one for one in recorded(RUN, path.stem).claims if one.id == headlines[path.stem]]
             found = f"{SYMBOLS[claim.verdict]} {claim.verdict}: {claim.definition.sentence}"
             found += f" ({claim.measured})" if claim.value is not None else ""
-        lines.append(
-            f"| [{path.stem[:2]} {title[1]}](notebooks/{path.name}) | {decision[1].replace(chr(10) + '> ', ' ')} | {found} |"
-        )
+        words = decision[1].replace("\n> ", " ")
+        lines.append(f"| [{path.stem[:2]} {title[1]}](notebooks/{path.name}) | {words} | {found} |")
     return "\n".join(lines)
 
 
