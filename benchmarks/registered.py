@@ -2,8 +2,8 @@
 
     STLIB_DATA_DIR=… python benchmarks/registered.py     -> results/registered.json
 
-It refuses data with another hash than the registered one. A verdict that is the expected one is *confirmed*; where it is not,
-the table says so.
+It refuses data with another hash than the registered one. A verdict that is the expected one is *confirmed*; where it
+is not, the record says so.
 """
 
 from __future__ import annotations

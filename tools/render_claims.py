@@ -9,10 +9,10 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
-from stlib.evidence.claims import Definition, definitions
+from stlib.evidence.claims import Claim, Definition, definitions
+from stlib.evidence.records import measurement
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "claims.md"
-BEGIN, END = "<!-- claims -->\n", "<!-- end of claims -->\n"
 
 
 def row(claim: Definition) -> str:
@@ -37,9 +37,22 @@ def tables() -> str:
     return "\n".join(lines)
 
 
+def registered() -> str:
+    """What was written down before the data were looked at, and what came out."""
+    lines = ["| id | expected | found | measured |", "|---|---|---|---|"]
+    for entry in measurement("registered")["claims"]:
+        claim = Claim.from_record({name: entry[name] for name in entry if name not in ("expected", "confirmed")})
+        found = f"{claim.verdict}: {'confirmed' if entry['confirmed'] else 'not confirmed'}"
+        lines.append(f"| `{claim.id}` | {entry['expected']} | {found} | {claim.measured} |")
+    return "\n".join(lines)
+
+
 def rendered(text: str) -> str:
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{tables()}\n{END}{rest.split(END, 1)[1]}"
+    for name, table in (("claims", tables), ("registered", registered)):
+        begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n{table()}\n{end}{rest.split(end, 1)[1]}"
+    return text
 
 
 def main() -> int:
