@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: review test lines lab notebooks bench check clean
+.PHONY: review test lines lab slides notebooks bench clean
 
 review: $(STAMP)  ## the whole series on the built-in example (or ARGS="--model M --pairs F"), as build/review/index.html
 	$(BIN)/python -m stlib review --out build/review $(ARGS)
@@ -20,6 +20,9 @@ lines:  ## how long the core is; fails above its limits
 lab: $(STAMP)  ## JupyterLab on the series
 	$(BIN)/jupyter lab notebooks
 
+slides: $(STAMP)  ## slides of the lessons, as slides/*.html
+	$(BIN)/python tools/make_slides.py
+
 notebooks: $(STAMP)  ## run the notebooks and store them with their outputs
 	$(BIN)/python tools/store_notebooks.py
 
@@ -27,7 +30,7 @@ bench: $(STAMP)  ## measure against sentence-transformers, print, and write resu
 	$(BIN)/python benchmarks/speed.py
 
 clean:  ## remove what was built
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist slides .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # Python 3.11 or newer; the exact versions that were tested, then the package itself, so that edits take effect at once.
 $(STAMP): requirements.lock pyproject.toml
