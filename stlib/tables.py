@@ -3,12 +3,14 @@
 Text stays text: in CSV and TSV every value is a string, so that a sentence may read "null" or "NA" and an anchor "007".
 What is wrong with a file is a ValueError that names it and the row (1 is the first row of data) or the line.
 
-pyarrow reads CSV, TSV and Parquet. Lines of JSON go through `json`: pyarrow's reader guesses a type for each column
-from its first block (so that texts which look like dates become dates) and does not say in which line it failed.
+Python's own `csv` and `json` read the texts. Unlike pyarrow, which reads Parquet, they guess no types, refuse a quote
+that neither ends nor opens its value (where rows would run into one another), and tell where they stand in the file.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BATCH_ROWS = 4096
-LONGEST_ROW = 1 << 22  # bytes of a row of CSV: pyarrow holds a few blocks of this size
+LONGEST_TEXT = 1 << 22  # characters of a value in CSV: a quote that is not closed is found before the memory is full
 
 Batch = dict[str, list[Any]]  # column -> its values, in the order of the rows
 Choose = Callable[[Sequence[str]], list[str]]  # the names of the columns that there are -> those to read
@@ -123,72 +125,64 @@ def _require(columns: Sequence[str], names: Sequence[str], where: str = "") -> N
 
 
 def _comma(file: IO[bytes], choose: Choose, rows: int, delimiter: str = ",") -> Iterator[Batch]:
-    """Values come as bytes, which keeps pyarrow from guessing; decoded here, the error can name the row."""
-    import pyarrow as pa
-    from pyarrow import csv
-
-    bad: list[Any] = []
-
-    def refuse(row: Any) -> str:
-        bad.append(row)
-        return "error"
-
-    reading = csv.ReadOptions(use_threads=False, block_size=LONGEST_ROW)  # with threads, rows are not counted
-    parsing = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=refuse)
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_TEXT))  # there is one for all of Python
+    lines = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
     try:
-        names = csv.open_csv(file, reading, parsing).schema.names
+        records = _records(csv.reader(lines, delimiter=delimiter, strict=True))
+        names = _utf8(next(records, []), "the header")
         chosen = choose(names)
-        file.seek(0)
-        tail = _Tail(file)
-        as_bytes = csv.ConvertOptions(column_types={name: pa.binary() for name in names})
-        with csv.open_csv(tail, reading, parsing, as_bytes) as reader:
-            yield from _even(_decoded(reader, chosen, tail), chosen, rows)
-    except pa.ArrowInvalid as error:
-        if bad:
-            row = f"row {bad[0].number - 1}: {bad[0].actual_columns} fields"
-            raise ValueError(f"{row} where the header has {bad[0].expected_columns}") from None
-        if "Empty CSV" in str(error):
-            choose([])
-            raise ValueError("the file is empty") from None
-        if "straddl" in str(error):
-            raise ValueError(f"a quote that is not closed, or a row of more than {LONGEST_ROW:,} bytes") from None
-        raise
+        if not names:
+            raise ValueError("the file is empty")
+        row, places = 1, {name: names.index(name) for name in chosen}
+        while (batch := list(islice(records, rows))) or row == 1:
+            yield {name: _utf8([record[at] for record in batch], name, row) for name, at in places.items()}
+            row += max(len(batch), 1)
+    finally:
+        lines.detach()  # it would close a file that is not its own
 
 
-class _Tail:
-    """A file that remembers its last bytes."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.last, self.closed = file, b"", False
-
-    def read(self, size: int = -1) -> bytes:
-        piece = self.file.read(size)
-        self.last = (self.last + piece)[-8:]
-        return piece
-
-
-def _decoded(reader: Any, chosen: list[str], tail: _Tail) -> Iterator[Batch]:
-    row, final = 1, None
-    for batch in reader:
-        yield {name: _text(batch.column(name).to_pylist(), name, row) for name in chosen}
-        row += batch.num_rows
-        final = batch.column(batch.num_columns - 1)[-1].as_py() if batch.num_rows else final
-    # pyarrow takes the end of the file for the end of a quoted value
-    if final and final.endswith(b"\n") and not tail.last.rstrip(b"\r\n").endswith(b'"'):
-        raise ValueError(f"row {row - 1}: a quote that is not closed")
+def _records(reader: Any) -> Iterator[list[str]]:
+    """The header and the rows, each as long as the header. A blank line is an empty text where there is one column."""
+    width, row = 0, 0
+    while True:
+        try:
+            record = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise ValueError(f"{f'row {row}' if row else 'the header'}: {_fault(str(error))}") from None
+        if not record and width != 1:
+            continue
+        record, width = record or [""], width or len(record)
+        if len(record) != width:
+            raise ValueError(f"row {row}: {len(record)} fields where the header has {width}")
+        yield record
+        row += 1
 
 
-def _text(values: list[bytes], column: str, row: int) -> list[str]:
+def _fault(told: str) -> str:
+    """What is wrong with a row, from what `csv` says of it."""
+    if told.endswith("expected after '\"'"):
+        return "a quote within a value; it must be written twice, and the value between quotes"
+    unclosed = "a quote that is not closed"
+    larger = f"{unclosed}, or a row of more than {LONGEST_TEXT:,} characters"
+    return unclosed if told == "unexpected end of data" else larger if told.startswith("field larger") else told
+
+
+def _utf8(values: list[str], column: str, row: int = 0) -> list[str]:
+    """The values, if none holds a surrogate, which stands for a byte that is not UTF-8. row: of the first value."""
     try:
-        return [value.decode() for value in values]
-    except UnicodeDecodeError:
+        "".join(values).encode()
+    except UnicodeEncodeError:
         for number, value in enumerate(values, row):
             try:
-                value.decode()
+                value.encode("utf-8", "surrogateescape").decode()
             except UnicodeDecodeError as error:
+                where = f"row {number}, column {column!r}" if row else column
                 problem = f"expected UTF-8 text; byte {error.start + 1} is not ({error.reason})"
-                raise ValueError(f"row {number}, column {column!r}: {problem}") from None
+                raise ValueError(f"{where}: {problem}") from None
         raise
+    return values
 
 
 def _tab(file: IO[bytes], choose: Choose, rows: int) -> Iterator[Batch]:
@@ -234,7 +228,7 @@ def _objects(file: IO[bytes]) -> Iterator[dict[str, Any]]:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             if not text.strip():
                 continue
-            record = json.loads(text)
+            record = json.loads(text, object_pairs_hook=_object)
             if not isinstance(record, dict):
                 raise ValueError(f"expected an object, got {type(record).__name__}")
             if "\\u" in text:  # the only way in for half a surrogate pair, which is no character
@@ -246,6 +240,14 @@ def _objects(file: IO[bytes]) -> Iterator[dict[str, Any]]:
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from None
         yield record
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):  # json keeps the last, and says nothing
+        twice = next(name for name in found if [key for key, _ in pairs].count(name) > 1)
+        raise ValueError(f"the key {twice!r} stands twice")
+    return found
 
 
 READERS: dict[str, Callable[[IO[bytes], Choose, int], Iterator[Batch]]] = {

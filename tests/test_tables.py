@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -10,8 +11,13 @@ from typing import Any
 
 import fsspec
 import pandas as pd
+import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
 
+from stlib.evidence.corpora import load_sentences
 from stlib.tables import read_batches, read_table, read_texts
 
 ROWS = [
@@ -71,7 +77,84 @@ def test_blank_lines_and_a_byte_order_mark_are_no_data(tmp_path: Path) -> None:
         assert [text for texts in read_texts(tmp_path / name, "text", 1) for text in texts] == ["a", "b"]
 
 
-def test_rows_longer_than_a_block_of_pyarrows_default_are_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_blank_line_in_the_only_column_is_an_empty_text_and_shifts_no_row(tmp_path: Path, end: str) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text(end.join(["", "text", "a", "", "b", '""', "c"]), newline="")
+    assert list(read_texts(source, "text", 2)) == [["a", ""], ["b", ""], ["c"]]
+    with pytest.raises(ValueError, match=r"^in\.csv: row 2, column 'text': the text is empty"):
+        load_sentences(source)
+
+
+@pytest.mark.parametrize("content", [b"id,text", b"id,text\n", b"id,text\n\n", b"\xef\xbb\xbfid,text\r\n"])
+def test_a_header_alone_is_a_table_without_rows(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "in.csv").write_bytes(content)
+    assert list(read_batches(tmp_path / "in.csv")) == [{"id": [], "text": []}]
+
+
+def test_a_quote_that_does_not_open_its_value_is_a_letter(tmp_path: Path) -> None:
+    (tmp_path / "in.tsv").write_bytes(b'text\tid\n5" pipe, 3" bend\t1\nthe "end"\t2\n')
+    assert list(read_texts(tmp_path / "in.tsv", "text")) == [['5" pipe, 3" bend', 'the "end"']]
+
+
+# Texts with everything that the formats give a meaning to; a lone surrogate is no text.
+LETTERS = st.one_of(st.sampled_from('",\t\n\r\0 \ufeff\u2028\x0b\x1a\\é😀'), st.characters(exclude_categories=["Cs"]))
+TABLES = st.lists(st.tuples(st.text(LETTERS, max_size=6), st.text(LETTERS, max_size=6)), max_size=5)
+READ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@READ
+@given(rows=TABLES, end=st.sampled_from(["\n", "\r\n", "\r"]), mark=st.booleans())
+@pytest.mark.parametrize(("suffix", "delimiter"), [(".csv", ","), (".tsv", "\t")])
+def test_what_the_csv_module_writes_comes_back(
+    tmp_path: Path, suffix: str, delimiter: str, rows: Any, end: str, mark: bool
+) -> None:
+    # It leaves line breaks that are not its own without quotes.
+    quoting = csv.QUOTE_MINIMAL if end == "\r\n" else csv.QUOTE_ALL
+    with (tmp_path / f"in{suffix}").open("w", encoding="utf-8-sig" if mark else "utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter=delimiter, lineterminator=end, quoting=quoting)
+        writer.writerows([("one", "two"), *rows])
+    batches = list(read_batches(file.name, batch_rows=2))
+    assert [row for batch in batches for row in zip(batch["one"], batch["two"], strict=True)] == rows
+
+
+@READ
+@given(rows=TABLES, escaped=st.booleans(), mark=st.booleans())
+def test_what_json_writes_comes_back(tmp_path: Path, rows: Any, escaped: bool, mark: bool) -> None:
+    lines = [json.dumps({"one": one, "two": two}, ensure_ascii=escaped) for one, two in rows]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines), encoding="utf-8-sig" if mark else "utf-8", newline="")
+    if rows:
+        batches = list(read_batches(tmp_path / "in.jsonl", batch_rows=2))
+        assert [row for batch in batches for row in zip(batch["one"], batch["two"], strict=True)] == rows
+
+
+@READ
+@given(rows=TABLES, kind=st.sampled_from([pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string())]))
+def test_what_parquet_holds_comes_back_whatever_kind_of_text_it_is(tmp_path: Path, rows: Any, kind: Any) -> None:
+    columns = {
+        name: pa.array([row[at] for row in rows], pa.string()).cast(kind) for at, name in enumerate(("a", "b.c"))
+    }
+    parquet.write_table(pa.table(columns), tmp_path / "in.parquet", row_group_size=2)
+    batches = list(read_batches(tmp_path / "in.parquet", batch_rows=3))
+    assert [row for batch in batches for row in zip(batch["a"], batch["b.c"], strict=True)] == rows
+
+
+@READ
+@given(content=st.one_of(st.binary(max_size=40), st.text(LETTERS, max_size=40).map(str.encode)))
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_any_bytes_are_read_into_columns_of_one_length_or_refused_with_the_files_name(
+    tmp_path: Path, suffix: str, content: bytes
+) -> None:
+    (tmp_path / f"in{suffix}").write_bytes(content)
+    try:
+        batches = list(read_batches(tmp_path / f"in{suffix}", batch_rows=2))
+    except ValueError as error:
+        assert str(error).startswith(f"in{suffix}: ")
+    else:
+        assert all(len({len(values) for values in batch.values()}) <= 1 for batch in batches)
+
+
+def test_rows_of_millions_of_characters_are_read(tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [{"text": "x" * 3_000_000}, {"text": "y" * 3_000_000}] * 3)
     assert [text[0] + str(len(text)) for (text,) in read_texts(source, "text", 1)] == ["x3000000", "y3000000"] * 3
 
@@ -88,6 +171,13 @@ BAD = {
     "latin.csv": (b"id,text\n1,a\n2,Caf\xe9\n", r"row 2, column 'text': expected UTF-8 text; byte 4 is not"),
     "latin-header.csv": (b"id,text,\xe9\n1,a,b\n", r"UTF-8|utf-8"),
     "comma.csv": (b"id,text\n1,a\n\n2,b, c\n", r"row 2: 3 fields where the header has 2"),
+    "surplus.csv": (b"text,label\nA dog, it barks,dog\n", r"row 1: 3 fields where the header has 2"),
+    "surplus-one.csv": (b"text\nA dog, it barks\n", r"row 1: 2 fields where the header has 1"),
+    "surplus.tsv": (b"text\tid\na\t1\nb\tc\t2\n", r"row 2: 3 fields where the header has 2"),
+    "within.csv": (b'id,text\n1,a\n2,"Hello" he said\n', r"row 2: a quote within a value"),
+    "merging.tsv": (b'text\tid\n"Hello\t1\nb\t2\nc" d\t3\n', r"row 1: a quote within a value"),
+    "utf-16.csv": ("text\na\n".encode("utf-16"), r"the header: expected UTF-8 text; byte 1 is not"),
+    "key-twice.jsonl": (b'{"text": "a"}\n{"text": "b", "text": "c"}\n', r"line 2: the key 'text' stands twice"),
     "short.csv": (b"id,text\n1,a\n2\n", r"row 2: 1 fields where the header has 2"),
     "quote.csv": (b'id,text\n1,a\n2,"b\n3,c\n', r"row 2: a quote that is not closed"),
     "quote-crlf.csv": (b'id,text\r\n1,a\r\n2,"b\r\n3,c\r\n', r"row 2: a quote that is not closed"),
