@@ -101,7 +101,9 @@ def _batches(
     with open_bytes(address) as file:
         try:
             yield from read(file, choose, rows)
-        except ValueError as error:  # pyarrow's are ValueErrors, too, and do not say what file they are about
+        except (ValueError, NotImplementedError, OSError) as error:  # pyarrow's do not say what file they are about
+            if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the content's
+                raise
             raise ValueError(f"{name}: {error}") from error
 
 

@@ -154,6 +154,19 @@ def test_any_bytes_are_read_into_columns_of_one_length_or_refused_with_the_files
         assert all(len({len(values) for values in batch.values()}) <= 1 for batch in batches)
 
 
+@READ
+@given(data=st.data())
+def test_a_damaged_parquet_file_is_read_or_refused_with_its_name(tmp_path: Path, data: st.DataObject) -> None:
+    content = bytearray(write(tmp_path / "good.parquet").read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    (tmp_path / "in.parquet").write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    try:
+        list(read_batches(tmp_path / "in.parquet"))
+    except ValueError as error:
+        assert str(error).startswith("in.parquet: ")
+
+
 def test_rows_of_millions_of_characters_are_read(tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", [{"text": "x" * 3_000_000}, {"text": "y" * 3_000_000}] * 3)
     assert [text[0] + str(len(text)) for (text,) in read_texts(source, "text", 1)] == ["x3000000", "y3000000"] * 3
