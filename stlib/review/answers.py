@@ -179,8 +179,9 @@ def _p(difference: Estimate) -> float:
 class Cost:
     """What a candidate costs. speed: texts a second, the median over the rounds, with the slowest and the fastest.
 
-    dimension and vector_bytes: of a text's vector. memory: bytes of the weights as they are held. disk: bytes of the
-    weights' files. limit: tokens that are read of a text; cut: the share of texts that are longer. `None`: not known.
+    dimension and vector_bytes: of a text's vector, 0 bytes where there is none. memory: bytes of the weights as they
+    are held. disk: bytes of the weights' files. limit: tokens that are read of a text; cut: the share of texts that are
+    longer. `None`: not known.
     """
 
     speed: tuple[float, float, float] | None = None
@@ -197,7 +198,8 @@ def cheapest(names: Sequence[str], costs: Mapping[str, Cost]) -> str:
     named."""
     speeds = {name: cost.speed[0] for name in names if (cost := costs[name]).speed}
     fast = [name for name in names if not speeds or speeds.get(name, 0.0) >= 0.8 * max(speeds.values())]
-    return min(fast, key=lambda name: costs[name].vector_bytes or 0)
+    sizes = {name: costs[name].vector_bytes for name in fast}
+    return min(fast, key=lambda name: math.inf if sizes[name] is None else sizes[name])
 
 
 def advice(answers: Mapping[str, Answer], costs: Mapping[str, Cost]) -> tuple[str, str]:

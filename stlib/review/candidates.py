@@ -1,7 +1,8 @@
-"""Candidates of a comparison: an encoder as a recipe says, or counting words.
+"""Candidates of a comparison: an encoder as a recipe says, counting words, or what was measured before.
 
 A recipe is a model's name or folder, perhaps with choices: `M`, `M:pooling=cls`, `M:output_dim=256,dtype=int8`,
-`M:prompt_name=query`, `M:pca=192`. Each keeps its own prompts, pooling, limit and attention but for what it names.
+`M:prompt_name=query`, `M:pca=192`, and as a control `M:weights=random`. Each keeps its own prompts, pooling, limit and
+attention but for what it names.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from stlib import checkpoint, hub
 from stlib.backbone import ATTENTION, DTYPES
 from stlib.encoder import SentenceEncoder
 from stlib.evidence import controls
-from stlib.evidence.estimate import Floats
+from stlib.evidence.estimate import Estimate, Floats
 from stlib.evidence.passages import Passages
 from stlib.evidence.records import public_name
 from stlib.evidence.scores import cosine
@@ -62,6 +63,8 @@ class Recipe:
                 options[name] = _CHOICES[name](value)
             except ValueError as error:
                 raise ValueError(f"candidate {text!r}: {name}={value} is not allowed: {error}") from None
+        if {"weights", "dtype"} <= set(options):
+            raise ValueError(f"candidate {text!r}: weights=random are of float32, so that dtype cannot be chosen")
         return cls(text, match["model"], options)
 
     @property
@@ -87,9 +90,19 @@ class Recipe:
 
     def load(self) -> Encoded:
         """Whatever goes wrong with a model may come out of this."""
-        options = {key: value for key, value in self.options.items() if key not in ("prompt_name", "pca")}
+        options = {key: value for key, value in self.options.items() if key not in ("prompt_name", "pca", "weights")}
         encoder = SentenceEncoder(self.model, truncation="ignore", **options)
+        if "weights" in self.options:
+            encoder = _untrained(encoder)
         return Encoded(self.name, encoder, self.options.get("prompt_name"), self.options.get("pca"))
+
+
+def _untrained(encoder: SentenceEncoder) -> SentenceEncoder:
+    """The same with random weights, prompts and all."""
+    model, blank = encoder.model, controls.random_weights(encoder.model)
+    blank.prompts, blank.default_prompt_name = dict(model.prompts), model.default_prompt_name
+    blank.include_prompt = model.include_prompt
+    return SentenceEncoder(blank, truncation="ignore")
 
 
 def _one_of(allowed: Sequence[str], value: str) -> str:
@@ -117,6 +130,7 @@ _CHOICES: dict[str, Callable[[str], Any]] = {
     "max_length": _positive,
     "prompt_name": str,
     "revision": str,
+    "weights": partial(_one_of, ("random",)),
 }
 
 
@@ -256,7 +270,7 @@ class Words:
         self.index(texts)
 
     def cost(self, texts: Sequence[str]) -> Cost:
-        return Cost()
+        return Cost(vector_bytes=0)
 
     def prompts(self) -> dict[str, str]:
         return {}
@@ -272,6 +286,20 @@ class TfIdf(Words):
         return controls.tfidf_vectors(texts)
 
 
+# --------------------------------------------------------------------------------------------- what was measured before
+
+
+@dataclass
+class Recorded:
+    """A candidate that is not run: its estimate on the units of the data that decide is at hand."""
+
+    name: str
+    estimate: Estimate
+
+    def cost(self, texts: Sequence[str]) -> Cost:
+        return Cost()
+
+
 Candidate = Encoded | Words
 
 
@@ -279,20 +307,20 @@ def word_counters() -> dict[str, Words]:
     return {"BM25": Words("BM25", controls.bm25_index), "TF-IDF": TfIdf("TF-IDF", controls.tfidf_index)}
 
 
-def named(given: Mapping[str, Any] | Sequence[Any]) -> dict[str, Recipe | Encoded]:
-    """Candidates by the names under which the page shows them: recipes checked, encoders as they are.
+def named(given: Mapping[str, Any] | Sequence[Any]) -> dict[str, Recipe | Encoded | Recorded]:
+    """Candidates by the names under which the page shows them: recipes checked, encoders and estimates as they are.
 
-    ValueError: none, a bad recipe, an encoder without a name.
+    ValueError: none, a bad recipe, an encoder or an estimate without a name.
     """
     if isinstance(given, str) or not given:
         raise ValueError("candidates: expected at least one model, such as ['A', 'B:pooling=cls'] or {name: encoder}")
-    found: dict[str, Recipe | Encoded] = {}
+    found: dict[str, Recipe | Encoded | Recorded] = {}
     pairs = given.items() if isinstance(given, Mapping) else [("", one) for one in given]
     for name, one in pairs:
-        if isinstance(one, SentenceEncoder):
+        if isinstance(one, SentenceEncoder | Estimate):
             if not name:
-                raise ValueError("candidates: a SentenceEncoder needs a name: {name: encoder}")
-            found[_free(name, found)] = Encoded(name, one)
+                raise ValueError(f"candidates: {type(one).__name__} needs a name, given as a mapping: {{name: …}}")
+            found[_free(name, found)] = Encoded(name, one) if isinstance(one, SentenceEncoder) else Recorded(name, one)
         else:
             recipe = Recipe.parse(os.fspath(one))
             recipe.check()

@@ -1,7 +1,8 @@
 """Candidates side by side on the same data: quality, cost, and which to take by rules that were fixed before.
 
     from stlib.review.compare import compare
-    compare(["A", "A:pooling=cls", "B"], passages=load_passages("mine.csv")).advice
+    found = compare(["A", "A:pooling=cls", "B"], passages=load_passages("mine.csv"))
+    found.advice, found.table(), found.lead("A", "BM25")
 
 BM25 and TF-IDF are always among them. One that fails is left out and named; the others stand.
 """
@@ -18,13 +19,14 @@ import numpy as np
 import pandas as pd
 
 from stlib import hub
+from stlib.evidence.estimate import Estimate, best_of
 from stlib.evidence.passages import Passages
 from stlib.evidence.records import machine, now, public_name, versions
 from stlib.review.answers import Against, Answer, Cost, Slice, advice, sliced
-from stlib.review.candidates import Candidate, Encoded, Recipe, named, word_counters
+from stlib.review.candidates import Candidate, Encoded, Recipe, Recorded, named, word_counters
 from stlib.review.cells import path_hider
 from stlib.review.known_texts import declared, known
-from stlib.review.trials import Disagreement, Trial, Tried, timed, trials
+from stlib.review.trials import STOPS, Disagreement, Trial, Tried, timed, trials
 
 SAMPLE = 96
 """Texts that are encoded in each round of timing."""
@@ -75,8 +77,16 @@ class Comparison:
         """The one that decides."""
         return next(iter(self.answers.values()))
 
+    def lead(self, name: str, *over: str) -> Estimate:
+        """By how much a candidate is ahead of the best of others, by the data that decide. ValueError: no such name."""
+        known = self.answer.estimates
+        if not over or not {name, *over} <= set(known):
+            raise ValueError(f"lead: expected names among {list(known)}, got {[name, *over]}")
+        return known[name] - best_of({one: known[one] for one in over})[1]
+
     def table(self) -> pd.DataFrame:
-        """A row for each candidate, best first: its value, how far it lies from the baseline, and what it costs."""
+        """A row for each candidate, best first: its value, how far it lies from the baseline (intervals that hold
+        together), and what it costs; below them those that failed."""
         answer, rows = self.answer, {}
         for name, one in sorted(answer.estimates.items(), key=lambda item: -item[1].value):
             other, cost = answer.against.get(name), self.costs[name]
@@ -88,7 +98,10 @@ class Comparison:
                 "texts a second": f"{cost.speed[0]:,.0f}" if cost.speed else "–",
                 "bytes a vector": f"{cost.vector_bytes:,}" if cost.vector_bytes else "–",
             }
-        return pd.DataFrame.from_dict(rows, orient="index")
+        table = pd.DataFrame.from_dict(rows, orient="index")
+        for name, why in self.failed.items():
+            table.loc[name] = [np.nan, "", f"missing: {why}", "", "–", "–"]
+        return table
 
     def figure(self) -> Any:
         """Quality against seconds for a thousand texts, the Pareto front drawn; `None` where nothing was timed."""
@@ -121,17 +134,19 @@ def compare(
     margin: float = 1.0,
     level: float = 0.95,
     rounds: int = 5,
+    sample: int = SAMPLE,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Tries each candidate on the same data.
 
     Args:
-        candidates: recipes (see `Recipe`), or {name: recipe or SentenceEncoder}.
+        candidates: recipes (see `Recipe`), or {name: recipe, SentenceEncoder or Estimate}. An estimate is what was
+            measured before on the units of the data that decide, such as a recall of the same queries.
         passages, sentences, pairs: as `stlib.evidence.corpora` loads them. Passages decide, else pairs, else sentences.
         baseline: the name of the one in use, the first by default. margin: the smallest difference, in points, that
             would change the decision.
-        rounds: of timing, in which the candidates take turns; 0 times nothing.
+        rounds: of timing, in which the candidates take turns; 0 times nothing. sample: texts encoded in each.
         progress: called with a line of text for each candidate.
 
     Raises:
@@ -140,14 +155,14 @@ def compare(
     started, say = time.perf_counter(), progress or (lambda text: None)
     if not (np.isfinite(margin) and margin >= 0):
         raise ValueError(f"margin: expected points from 0, got {margin!r}")
-    if rounds < 0:
-        raise ValueError(f"rounds: expected 0 or more, got {rounds}")
+    if rounds < 0 or sample < 1:
+        raise ValueError(f"rounds and sample: expected 0 or more of 1 or more texts, got {rounds} of {sample}")
     given = named(candidates)
     tasks = trials(passages, sentences, pairs)
     baseline = _baseline(baseline, given)
     standing, found, failed = _tried({**given, **word_counters()}, tasks, say)
     texts = next(iter(tasks.values())).texts
-    chosen = np.random.default_rng(seed).permutation(len(texts))[:SAMPLE]
+    chosen = np.random.default_rng(seed).permutation(len(texts))[:sample]
     costs = _costs(standing, [texts[number] for number in chosen], rounds, failed, say)
     names = [name for name in standing if name not in failed]
     if baseline not in names:
@@ -161,8 +176,8 @@ def compare(
     }  # fmt: skip
     choice, sentence = advice(answers, costs)
     kind, task = next(iter(tasks.items()))
-    tries = {name: one for name, one in found[kind].items() if name in names}
-    disputed = _disputed(answers[kind], choice)
+    tries = {name: found[kind][name] for name in names if name in found[kind] and _runs(standing[name])}
+    disputed = _disputed(answers[kind], choice, tries)
     hide = path_hider([str(Path(one.model).resolve()) for one in given.values() if isinstance(one, Recipe)], [])
     data = {"passages": passages, "sentences": sentences, "pairs": pairs}
     sources = {kind: dict(one.attrs) for kind, one in data.items() if one is not None}
@@ -177,10 +192,12 @@ def compare(
         failed={name: hide(why) for name, why in failed.items()},
         slices=sliced(
             lambda name, mask: task.part(tries[name], tries[baseline], mask),
-            [name for name in tries if name != baseline], task.columns(), level,
+            [name for name in tries if name != baseline] if baseline in tries else [], task.columns(), level,
         ),
         disputed=disputed,
-        disagreements=task.disagreements(tries[disputed[0]], tries[disputed[1]]) if len(tries) > 1 else [],
+        disagreements=(
+            task.disagreements(tries[disputed[0]], tries[disputed[1]]) if set(disputed) <= set(tries) else []
+        ),
         about={name: _about(standing[name]) for name in names},
         warnings=_warnings(standing, names, sources, answers, costs),
         not_tried=_not_tried(tasks, sentences),
@@ -193,7 +210,11 @@ def compare(
 _TOLD = ("name", "sha256", "rows", "used", "stand_in")
 
 
-def _baseline(wanted: str | None, given: Mapping[str, Recipe | Encoded]) -> str:
+def _runs(candidate: Candidate | Recorded) -> bool:
+    return not isinstance(candidate, Recorded)
+
+
+def _baseline(wanted: str | None, given: Mapping[str, Recipe | Encoded | Recorded]) -> str:
     """The name of the baseline among the candidates, which may be given as its recipe was."""
     if wanted is None:
         return next(iter(given))
@@ -206,17 +227,19 @@ def _baseline(wanted: str | None, given: Mapping[str, Recipe | Encoded]) -> str:
 
 def _tried(
     candidates: Mapping[str, Any], tasks: Mapping[str, Trial], say: Callable[[str], None]
-) -> tuple[dict[str, Candidate], dict[str, dict[str, Tried]], dict[str, str]]:
+) -> tuple[dict[str, Candidate | Recorded], dict[str, dict[str, Tried]], dict[str, str]]:
     """Each candidate that loads and stands each trial, what it scored in them, and why another failed."""
-    standing: dict[str, Candidate] = {}
+    standing: dict[str, Candidate | Recorded] = {}
     found: dict[str, dict[str, Tried]] = {kind: {} for kind in tasks}
     failed: dict[str, str] = {}
-    for name, one in candidates.items():
+    for name, one in sorted(candidates.items(), key=lambda item: not _runs(item[1])):
         started = time.perf_counter()
         try:
             candidate = replace(one.load(), name=name) if isinstance(one, Recipe) else one
-            scores = {kind: task.run(candidate) for kind, task in tasks.items()}
-        except Exception as error:  # models, tokenizers and allocators raise what they like; the others stand
+            scores = _scores(candidate, tasks, found)
+        except STOPS:
+            raise
+        except BaseException as error:  # models, tokenizers and allocators raise what they like; the others stand
             failed[name] = _why(error)
             say(f"{name}: failed: {failed[name]}\n")
             continue
@@ -233,28 +256,44 @@ def _tried(
     return standing, found, failed
 
 
-def _why(error: Exception) -> str:
-    line = " ".join(f"{type(error).__name__}: {error}".split())
+def _scores(
+    candidate: Candidate | Recorded, tasks: Mapping[str, Trial], found: Mapping[str, Mapping[str, Tried]]
+) -> Mapping[str, Tried | None]:
+    """What it scores by kind of data; what was measured before counts for the data that decide."""
+    if isinstance(candidate, Recorded):
+        kind = next(iter(tasks))
+        for other in found[kind].values():
+            _ = candidate.estimate - other.estimate  # ValueError: measured on other units
+        return {kind: Tried(candidate.estimate, None)}
+    return {kind: task.run(candidate) for kind, task in tasks.items()}
+
+
+def _why(error: BaseException) -> str:
+    line = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":")
     return line if len(line) <= 300 else f"{line[:299]}…"
 
 
 def _costs(
-    standing: Mapping[str, Candidate],
+    standing: Mapping[str, Candidate | Recorded],
     texts: Sequence[str],
     rounds: int,
     failed: dict[str, str],
     say: Callable[[str], None],
 ) -> dict[str, Cost]:
     """What each costs; one that fails over it goes to `failed`."""
+    running = {name: one for name, one in standing.items() if not isinstance(one, Recorded)}
     if rounds:
-        say(f"timing {len(standing)} candidates in {rounds} rounds\n")
-    speeds, errors = timed(standing, texts, rounds, time.perf_counter)
+        say(f"timing {len(running)} candidates in {rounds} rounds\n")
+    speeds, errors = timed(running, texts, rounds, time.perf_counter)
     costs = {}
-    for name, found in speeds.items():
+    for name in [name for name in standing if name not in errors]:
+        found = speeds.get(name)
         speed = (float(np.median(found)), min(found), max(found)) if found else None
         try:
             costs[name] = replace(standing[name].cost(texts), speed=speed)
-        except Exception as error:
+        except STOPS:
+            raise
+        except BaseException as error:
             errors[name] = error
     for name, problem in errors.items():
         failed[name] = _why(problem)
@@ -262,15 +301,15 @@ def _costs(
     return costs
 
 
-def _disputed(answer: Answer, choice: str) -> tuple[str, str]:
-    """The baseline and what would take its place: the choice, else the best of the others."""
-    others = {name: one.value for name, one in answer.estimates.items() if name != answer.baseline}
+def _disputed(answer: Answer, choice: str, tries: Mapping[str, Tried]) -> tuple[str, str]:
+    """The baseline and what would take its place: the choice, else the best of the others that were run."""
+    others = {name: one.estimate.value for name, one in tries.items() if name != answer.baseline}
     if not others:
         return answer.baseline, answer.baseline
     return answer.baseline, choice if choice in others else max(others, key=lambda name: others[name])
 
 
-def _about(candidate: Candidate) -> dict[str, Any]:
+def _about(candidate: Candidate | Recorded) -> dict[str, Any]:
     if not isinstance(candidate, Encoded):
         return {"sha256": None, "prompts": {}}
     folder = candidate.encoder.model.folder
@@ -279,7 +318,7 @@ def _about(candidate: Candidate) -> dict[str, Any]:
 
 
 def _warnings(
-    standing: Mapping[str, Candidate],
+    standing: Mapping[str, Candidate | Recorded],
     names: Sequence[str],
     sources: Mapping[str, Mapping[str, Any]],
     answers: Mapping[str, Answer],

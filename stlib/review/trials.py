@@ -19,6 +19,9 @@ from stlib.review.candidates import Candidate, Words
 
 NEGATION = re.compile(r"\b(no|not|never|none|nobody|nothing|neither|nor|without|cannot)\b|n['’]t\b", re.IGNORECASE)
 MOST_PARTS = 12
+STOPS = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""What ends a comparison. Whatever else comes out of a model costs that candidate only, a panic of a tokenizer in Rust
+too, which is no `Exception`."""
 SHOWN = 20
 
 
@@ -213,10 +216,10 @@ def short(text: str, width: int) -> str:
 
 def timed(
     candidates: Mapping[str, Candidate], texts: Sequence[str], rounds: int, clock: Callable[[], float]
-) -> tuple[dict[str, list[float]], dict[str, Exception]]:
+) -> tuple[dict[str, list[float]], dict[str, BaseException]]:
     """Texts a second of each candidate in each of the rounds, in which they take turns; and what failed."""
     speeds: dict[str, list[float]] = {name: [] for name in candidates}
-    failed: dict[str, Exception] = {}
+    failed: dict[str, BaseException] = {}
     for number in range(-1, rounds) if rounds else ():  # the first only warms up
         for name, candidate in candidates.items():
             if name in failed:
@@ -227,6 +230,8 @@ def timed(
                 candidate.work(sample)
                 if number >= 0:
                     speeds[name].append(len(sample) / max(clock() - started, 1e-9))
-            except Exception as error:  # whatever a model does
+            except STOPS:
+                raise
+            except BaseException as error:
                 failed[name] = error
     return {name: found for name, found in speeds.items() if name not in failed}, failed

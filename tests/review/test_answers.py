@@ -121,6 +121,7 @@ def test_the_cheapest_is_as_fast_as_any_and_has_the_smallest_vectors() -> None:
     assert cheapest(["slow", "fast", "small"], COSTS) == "small"
     assert cheapest(["slow", "fast"], COSTS) == "fast"
     assert cheapest(["b", "a"], {"a": Cost(), "b": Cost()}) == "b"  # nothing is known: the first
+    assert cheapest(["recorded", "a"], {"recorded": Cost(), "a": Cost(vector_bytes=1536)}) == "a"
 
 
 def certain(**values: float) -> dict[str, Estimate]:

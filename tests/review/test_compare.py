@@ -16,9 +16,11 @@ from checkpoints import Dense, build, wrap
 
 from stlib import SentenceEncoder
 from stlib.__main__ import main
+from stlib.evidence import Estimate
 from stlib.evidence.corpora import load_pairs, load_passages, load_sentences
 from stlib.evidence.passages import Passages
 from stlib.review import candidates, compare_command, comparison_page
+from stlib.review.answers import Cost
 from stlib.review.candidates import Encoded, Recipe, named, word_counters
 from stlib.review.compare import Comparison, compare
 from stlib.review.known_texts import declared, known
@@ -106,6 +108,8 @@ def test_recipe_is_a_model_with_choices() -> None:
         (":dtype=float128", "dtype=float128 is not allowed: expected one of float32"),
         (":output_dim=16", "no trained head of 16, only none at all; .* pca=16 takes principal components"),
         (":prompt_name=query", r"no prompt 'query'; declared are \[\]"),
+        (":weights=none", "weights=none is not allowed: expected one of random"),
+        (":weights=random,dtype=bfloat16", "weights=random are of float32"),
         ("/missing", "no such folder"),
     ],
 )
@@ -149,8 +153,10 @@ def test_same_name_twice_is_numbered_and_an_encoder_needs_a_name(models: Path) -
     encoder = SentenceEncoder(models / "a")
     assert list(named([models / "a", models / "a"])) == ["a", "a (2)"]
     assert list(named({"BM25": encoder})) == ["BM25 (2)"]
-    with pytest.raises(ValueError, match="needs a name"):
+    with pytest.raises(ValueError, match="SentenceEncoder needs a name"):
         named([encoder])
+    with pytest.raises(ValueError, match="Estimate needs a name"):
+        named([Estimate.of([1.0, 2.0])])
     with pytest.raises(ValueError, match="at least one model"):
         named([])
 
@@ -163,6 +169,17 @@ def test_each_side_gets_the_prompt_that_the_folder_declares_for_it(models: Path)
     assert Encoded("b", both).prompts() == {"query": "find: ", "passage": "text: ", "text": "like: "}
     assert Encoded("b", both, "query").prompts() == {"query": "find: ", "passage": "text: ", "text": "find: "}
     assert Encoded("a", SentenceEncoder(models / "a")).prompts() == {"query": "", "passage": "", "text": ""}
+
+
+def test_random_weights_are_the_same_model_without_its_training(models: Path) -> None:
+    """Its tokenizer, limit, width and prompts stay; its vectors are others, and the same again."""
+    trained = SentenceEncoder(models / "b", truncation="ignore")
+    blank, again = (Recipe.parse(f"{models / 'b'}:weights=random").load() for _ in range(2))
+    assert blank.name == "b:weights=random" and blank.prompts() == Encoded("b", trained).prompts()
+    assert (blank.encoder.dimension, blank.encoder.max_length) == (trained.dimension, trained.max_length)
+    texts = ["river bank", "dog bark"]
+    assert np.abs(blank.encoder.encode(texts) - trained.encode(texts)).max() > 0.1
+    assert np.array_equal(blank.encoder.encode(texts), again.encoder.encode(texts))
 
 
 def test_prompts_reach_the_vectors(models: Path, data: Path) -> None:
@@ -249,6 +266,35 @@ def test_word_counters_are_candidates_where_they_can_be(found: Comparison) -> No
     for kind in ("pairs", "sentences"):
         assert set(found.answers[kind].estimates) == {"a", "b:output_dim=8", "a (2)", "TF-IDF"}
     assert any("BM25 on pairs and sentences" in line for line in found.not_tried)
+
+
+def test_what_was_measured_before_stands_beside_what_is_run(found: Comparison, models: Path, data: Path) -> None:
+    """Paired on the same queries and compared with all; its cost is unknown, and what it put where as well."""
+    recorded = {"a": models / "a", "b (recorded)": found.answer.estimates["b:output_dim=8"]}
+    again = compare(recorded, passages=passages(data), sentences=load_sentences(data / "s.csv"), rounds=1)
+    beside = found.answer.against["b:output_dim=8"].difference
+    assert again.answer.against["b (recorded)"].difference.interval() == beside.interval()
+    assert again.costs["b (recorded)"] == Cost() and again.table().loc["b (recorded)", "texts a second"] == "–"
+    assert "b (recorded)" not in again.answers["sentences"].estimates
+    assert "b (recorded)" not in again.disputed and again.disagreements
+    assert "b (recorded)" not in {one.candidate for one in again.slices}
+
+
+def test_what_was_measured_on_other_queries_is_missing_and_the_others_stand(models: Path, data: Path) -> None:
+    other = {"b (recorded)": Estimate.of(np.arange(80.0)), "a": models / "a"}
+    found = compare(other, passages=passages(data), rounds=0)
+    assert "not the same units" in found.failed["b (recorded)"] and found.baseline == "a"
+    assert found.table().loc["b (recorded)", "verdict"] == f"missing: {found.failed['b (recorded)']}"
+
+
+def test_lead_is_over_the_best_of_the_others(found: Comparison) -> None:
+    values = found.answer.estimates
+    best = max(("BM25", "TF-IDF"), key=lambda name: values[name].value)
+    lead = found.lead("a", "BM25", "TF-IDF")
+    assert lead.value == values["a"].value - values[best].value and lead.units == 80
+    for names in (("a",), ("a", "absent"), ("absent", "a")):
+        with pytest.raises(ValueError, match="lead: expected names among"):
+            found.lead(*names)
 
 
 def test_baseline_that_some_data_cannot_try_gives_way_there(models: Path, data: Path, tmp_path: Path) -> None:
@@ -358,6 +404,38 @@ def test_a_candidate_that_fails_is_named_and_the_others_stand(
     assert "2 candidates missing" in text and "row 17 of 80" in text
     assert "b: failed: RuntimeError" in capsys.readouterr().out
     assert str(tmp_path) not in text + record and "secret" not in text + record
+
+
+class Panic(BaseException):
+    """What a tokenizer written in Rust raises is no `Exception`."""
+
+
+@pytest.mark.parametrize("when", ["tried", "timed"])
+@pytest.mark.parametrize("error", [Panic("row 17"), MemoryError(), RuntimeError("can't allocate memory")])
+def test_whatever_a_model_raises_costs_that_candidate_only(
+    error: BaseException, when: str, models: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise error
+
+    broken, name = SentenceEncoder(models / "a", truncation="ignore"), "rank" if when == "tried" else "work"
+    real = getattr(Encoded, name)
+    monkeypatch.setattr(Encoded, name, lambda self, given: fail() if self.name == "broken" else real(self, given))
+    found = compare({"broken": broken, "a": models / "a"}, passages=passages(data), rounds=1, sample=4)
+    assert found.failed == {"broken": f"{type(error).__name__}: {error}".rstrip(": ")} and not found.whole
+    assert set(found.answer.estimates) == {"a", "BM25", "TF-IDF"} and found.baseline == "a"
+
+
+@pytest.mark.parametrize("name", ["rank", "work", "cost"])
+def test_interrupt_is_no_fault_of_the_candidate(
+    name: str, models: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Encoded, name, stop)
+    with pytest.raises(KeyboardInterrupt):
+        compare([models / "a"], passages=passages(data), rounds=1, sample=4)
 
 
 def test_interrupt_leaves_the_earlier_page(
