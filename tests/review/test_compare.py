@@ -1,10 +1,9 @@
-"""Candidates on the same data: recipes, prompts, faults, memory, and a record of the shape that it says."""
+"""Candidates on the same data: recipes, prompts, memory, and a record of the shape that it says."""
 
 from __future__ import annotations
 
 import json
 import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,72 +11,21 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
-from checkpoints import Dense, build, wrap
+from checkpoints import wrap
 
 from stlib import SentenceEncoder
 from stlib.__main__ import main
 from stlib.evidence import Estimate
 from stlib.evidence.corpora import load_pairs, load_passages, load_sentences
 from stlib.evidence.passages import Passages
-from stlib.review import candidates, compare_command, comparison_page
+from stlib.review import candidates, comparison_page
 from stlib.review.answers import Cost
 from stlib.review.candidates import Encoded, Recipe, named, word_counters
 from stlib.review.compare import Comparison, compare
 from stlib.review.known_texts import declared, known
 from stlib.review.trials import Search
 
-WORDS = [
-    "river",
-    "bank",
-    "rate",
-    "change",
-    "bridge",
-    "cost",
-    "dog",
-    "bark",
-    "hound",
-    "cat",
-    "mat",
-    "street",
-    "fair",
-    "rain",
-]
-PROMPTS = {"query": "find: ", "document": "text: ", "sts": "like: "}
-
-pytestmark = pytest.mark.filterwarnings("ignore:.*weights that the encoder does not use")
-
-
-def sentence(rng: np.random.Generator) -> str:
-    return " ".join(rng.choice(WORDS, size=int(rng.integers(4, 12))))
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Passages with a source, pairs and sentences, of words without sense."""
-    folder, rng = tmp_path_factory.mktemp("secret data"), np.random.default_rng(0)
-    texts = list(dict.fromkeys(sentence(rng) for _ in range(90)))[:80]
-    rows = {"query": [" ".join(text.split()[: 2 + n % 3]) + f" {n}" for n, text in enumerate(texts)], "text": texts}
-    pd.DataFrame(rows | {"source": ["wiki" if n % 2 else "mail" for n in range(80)]}).to_csv(folder / "p.csv")
-    other = [" ".join(text.split()[: n % 4 + 1]) for n, text in enumerate(texts)]
-    pairs = {"sentence1": texts, "sentence2": other, "score": [n % 4 for n in range(80)]}
-    pd.DataFrame(pairs).to_csv(folder / "pairs.csv")
-    pd.DataFrame({"text": texts, "label": [text.split()[0] < "h" for text in texts]}).to_csv(folder / "s.csv")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """a and b: small models, b with prompts and a head of 8."""
-    folder = tmp_path_factory.mktemp("secret models")
-    wrap(build("bert", folder / "plain"), folder / "a")
-    wrap(build("bert", folder / "other", seed=1), folder / "b", dense=[Dense(32, 8)], prompts=PROMPTS)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("STLIB_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-    return iter(())
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def passages(data: Path) -> Passages:
@@ -243,7 +191,7 @@ def test_a_pool_of_100_000_passages_is_ranked_in_chunks() -> None:
 
 
 @pytest.fixture(scope="module")
-def found(models: Path, data: Path) -> Comparison:
+def found(models: Path, data: Path, cache: None) -> Comparison:
     given = {
         "passages": passages(data),
         "pairs": load_pairs(data / "pairs.csv"),
@@ -359,98 +307,6 @@ def test_table_has_a_row_for_each_candidate_best_first(found: Comparison) -> Non
 def test_nothing_to_decide_by_is_refused(models: Path, data: Path) -> None:
     with pytest.raises(ValueError, match="expected passages, pairs, or sentences with a label"):
         compare([models / "a"], sentences=load_sentences(data / "s.csv").drop(columns="label"))
-
-
-# ------------------------------------------------------------------------------------------------------------ faults
-
-
-class Stumbles(SentenceEncoder):
-    """Its tokenizer fails on one text."""
-
-    def encode(self, sentences: Any, **options: Any) -> Any:
-        if len(sentences) > 17:
-            raise RuntimeError(f"tokenizer: row 17 of {len(sentences)} cannot be read")
-        return super().encode(sentences, **options)
-
-
-@pytest.mark.parametrize("known", [False, True])
-def test_a_candidate_that_fails_is_named_and_the_others_stand(
-    known: bool, models: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    """In a trial; or while it is timed, where its vectors are known from an earlier comparison."""
-    if known:
-        assert (
-            main(["compare", str(models / "b"), "--passages", str(data / "p.csv"), "--out", str(tmp_path / "b")]) == 0
-        )
-    else:
-        monkeypatch.setenv("STLIB_CACHE", str(tmp_path / "cache"))
-    broken = wrap(models / "plain", tmp_path / "broken")
-    (broken / "model.safetensors").write_bytes(b"these are no weights")
-    real = Recipe.load
-
-    def load(recipe: Recipe) -> Encoded:
-        loaded = real(recipe)
-        if recipe.name == "b":
-            loaded.encoder.__class__ = Stumbles
-        return loaded
-
-    monkeypatch.setattr(Recipe, "load", load)
-    arguments = ["compare", str(broken), str(models / "a"), str(models / "b"), "--passages", str(data / "p.csv")]
-    assert main([*arguments, "--out", str(tmp_path / "out")]) == 1
-    text, record = ((tmp_path / "out" / name).read_text() for name in ("index.html", "comparison.json"))
-    assert set(json.loads(record)["failed"]) == {"broken", "b"}
-    assert json.loads(record)["baseline"] == "a"  # the first that stands
-    assert "2 candidates missing" in text and "row 17 of 80" in text
-    assert "b: failed: RuntimeError" in capsys.readouterr().out
-    assert str(tmp_path) not in text + record and "secret" not in text + record
-
-
-class Panic(BaseException):
-    """What a tokenizer written in Rust raises is no `Exception`."""
-
-
-@pytest.mark.parametrize("when", ["tried", "timed"])
-@pytest.mark.parametrize("error", [Panic("row 17"), MemoryError(), RuntimeError("can't allocate memory")])
-def test_whatever_a_model_raises_costs_that_candidate_only(
-    error: BaseException, when: str, models: Path, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: Any) -> Any:
-        raise error
-
-    broken, name = SentenceEncoder(models / "a", truncation="ignore"), "rank" if when == "tried" else "work"
-    real = getattr(Encoded, name)
-    monkeypatch.setattr(Encoded, name, lambda self, given: fail() if self.name == "broken" else real(self, given))
-    found = compare({"broken": broken, "a": models / "a"}, passages=passages(data), rounds=1, sample=4)
-    assert found.failed == {"broken": f"{type(error).__name__}: {error}".rstrip(": ")} and not found.whole
-    assert set(found.answer.estimates) == {"a", "BM25", "TF-IDF"} and found.baseline == "a"
-
-
-@pytest.mark.parametrize("name", ["rank", "work", "cost"])
-def test_interrupt_is_no_fault_of_the_candidate(
-    name: str, models: Path, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stop(*_: Any) -> Any:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Encoded, name, stop)
-    with pytest.raises(KeyboardInterrupt):
-        compare([models / "a"], passages=passages(data), rounds=1, sample=4)
-
-
-def test_interrupt_leaves_the_earlier_page(
-    models: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def stop(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(compare_command, "compare", stop)
-    (tmp_path / "index.html").write_text(comparison_page.GENERATOR)
-    arguments = ["compare", str(models / "a"), "--passages", str(data / "p.csv"), "--out", str(tmp_path)]
-    assert main(arguments) == 130
-    assert capsys.readouterr().err == "\ncompare: interrupted; nothing was written\n"
-    assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
-    assert (tmp_path / "index.html").read_text() == comparison_page.GENERATOR
 
 
 # ------------------------------------------------------------------------------------------------------- known texts
