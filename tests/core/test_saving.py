@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import stat
 import warnings
 from pathlib import Path
 from typing import Any
@@ -157,16 +158,145 @@ def test_saving_over_a_folder_leaves_nothing_of_the_old_model(small: Small, tmp_
     assert contents(tmp_path / "saved").keys() == contents(tmp_path / "fresh").keys()
 
 
-def test_saving_over_a_folder_keeps_what_is_no_part_of_a_checkpoint(small: Small, tmp_path: Path) -> None:
+def test_saving_over_a_model_removes_no_file_that_was_not_written_here(small: Small, tmp_path: Path) -> None:
     path = Path(shutil.copytree(small("minilm"), tmp_path / "model"))
-    own = ["LICENSE.txt", "notes.txt", "requirements.txt", "train.py", "eval_results.json", "1_experiments/log.txt"]
-    stale = ["onnx/model.onnx", "tf_model.h5", "2_Dense_256/config.json", "pytorch_model.bin"]
-    for name in [*own, *stale]:
-        (path / name).parent.mkdir(exist_ok=True)
-        (path / name).write_text("{}")
-    SentenceEncoder(small("minilm")).model.save_pretrained(path)
-    kept = {name for name in [*own, *stale] if (path / name).exists()}
-    assert kept == set(own)
+    own = ["LICENSE.txt", "train.py", "modeling_mine.py", "eval_results.json", "1_experiments/log.txt", "data/a/b.csv"]
+    other = ["onnx/model.onnx", "tf_model.h5", "pytorch_model.bin", "model_of_yesterday.safetensors", "tokenizer.model"]
+    for name in [*own, *other]:
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text(name)
+    before = contents(path)
+    encoder = SentenceEncoder(path, pooling="cls")
+    with pytest.warns(
+        UserWarning, match="model_of_yesterday.safetensors, onnx, pytorch_model.bin, tf_model.h5 were not"
+    ):
+        encoder.model.save_pretrained(path)
+    after = contents(path)
+    assert before.keys() <= after.keys() and {name: after[name] for name in [*own, *other]} == {
+        name: before[name] for name in [*own, *other]
+    }
+    assert_round_trip(encoder, path)
+
+
+def test_saving_again_removes_what_the_first_call_wrote_and_keeps_what_came_since(small: Small, tmp_path: Path) -> None:
+    path = checkpoints.wrap(small("minilm"), tmp_path / "model", dense=[Dense(HIDDEN, 12)])
+    SentenceEncoder(path).model.save_pretrained(tmp_path / "saved")
+    for name in ("notes.txt", "2_Dense/notes.txt", "runs/1/log.txt"):
+        (tmp_path / "saved" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "saved" / name).write_text("mine")
+    encoder = SentenceEncoder(small("minilm"))
+    encoder.model.save_pretrained(tmp_path / "saved")
+    mine = {name for name, content in contents(tmp_path / "saved").items() if content == b"mine"}
+    assert mine == {"notes.txt", "2_Dense/notes.txt", "runs/1/log.txt"}
+    assert not (tmp_path / "saved" / "2_Dense" / "model.safetensors").exists()
+    assert_round_trip(encoder, tmp_path / "saved")
+
+
+PROJECT = {"config.json": '{"debug": true}', "weights.safetensors": "w", "src/main.py": "code", "data/x.csv": "text"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"notes.txt": "mine"},
+        PROJECT,  # a config.json that names no type of model
+        {"config.json": '{"model_type": "bert"}', "src/main.py": "code"},  # and one without weights
+        {"config.json": "[]", "model.safetensors": "w"},
+        {"modules.json": "[]", "model.safetensors": "w"},
+        {"model.safetensors": "w", "src/main.py": "code"},
+    ],
+)
+def test_a_folder_that_holds_no_model_is_refused_and_left_as_it_is(
+    content: dict[str, str], small: Small, tmp_path: Path
+) -> None:
+    for name, text in content.items():
+        (tmp_path / "project" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "project" / name).write_text(text)
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match="holds something else than a model: give another name"):
+        SentenceEncoder(small("minilm")).model.save_pretrained(tmp_path / "project")
+    assert contents(tmp_path) == before
+    with pytest.raises(ValueError, match="holds something else than a model"):
+        SentenceEncoder(small("minilm")).model.save_pretrained(tmp_path / "project" / next(iter(content)))
+
+
+@pytest.mark.parametrize("kind", ["head", "adapter", "limit"])
+def test_what_would_be_read_as_part_of_the_new_model_is_refused_not_removed(
+    kind: str, small: Small, tmp_path: Path
+) -> None:
+    dense = [Dense(HIDDEN, 12)] if kind == "head" else []
+    path = checkpoints.wrap(small("bert"), tmp_path / "model", dense=dense)
+    if kind == "adapter":
+        (path / "adapter_config.json").write_text("{}")
+    if kind == "limit":
+        (path / "sentence_albert_config.json").write_text('{"max_seq_length": 7}')
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match="holds what would be read as part of this model"):
+        SentenceEncoder(small("minilm")).model.save_pretrained(path)
+    assert contents(tmp_path) == before and [item.name for item in tmp_path.iterdir()] == ["model"]
+
+
+def test_special_tokens_of_the_model_that_was_there_do_not_come_into_the_new_one(small: Small, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(small("bert"), tmp_path / "model"))
+    assert read_json(path / "special_tokens_map.json")["cls_token"] == "[CLS]"
+    (path / "added_tokens.json").write_text('{"river": 3}')
+    encoder = SentenceEncoder(small("mpnet"))
+    encoder.model.save_pretrained(path)
+    again = SentenceEncoder(path)
+    assert again.tokenizer.special_tokens_map == encoder.tokenizer.special_tokens_map
+    assert again.tokenizer.get_vocab() == encoder.tokenizer.get_vocab()
+    assert_round_trip(encoder, path)
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {item.name: stat.S_IMODE(item.lstat().st_mode) for item in [folder, *folder.iterdir()]}
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_links_and_modes_are_kept(inside: bool, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(shutil.copytree(small("minilm"), tmp_path / "model"))
+    (tmp_path / "shared").mkdir()
+    for name in ("notes.txt", "vocab.txt"):
+        (tmp_path / "shared" / name).write_text("shared")
+    (path / "notes.txt").symlink_to("../shared/notes.txt")
+    (path / "gone").symlink_to("nowhere")
+    (path / "data").symlink_to("../shared")
+    (path / "run.sh").write_text("#!/bin/sh")
+    for name, mode in {"": 0o750, "run.sh": 0o751, "config.json": 0o640, "model.safetensors": 0o644}.items():
+        (path / name).chmod(mode)
+    weights = path / "model.safetensors"
+    weights.rename(tmp_path / "shared" / "weights")
+    weights.symlink_to("../shared/weights")  # as in the hub's cache: it serves others as well
+    before, shared = modes(path), contents(tmp_path / "shared")
+    encoder = SentenceEncoder(path, pooling="cls")
+    monkeypatch.chdir(path if inside else tmp_path)
+    encoder.model.save_pretrained("." if inside else path)
+    after = modes(path)
+    assert {name: after[name] for name in before if name != "model.safetensors"} == {
+        name: before[name] for name in before if name != "model.safetensors"
+    }
+    assert after["model.safetensors"] == after["tokenizer.json"]  # no writer's private mode
+    assert [item.is_symlink() for item in map(path.joinpath, ("notes.txt", "gone", "data"))] == [True] * 3
+    assert contents(tmp_path / "shared") == shared
+    assert_round_trip(encoder, path)
+
+
+def test_saving_into_the_folder_that_we_are_in_leaves_us_there(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = checkpoints.wrap(small("minilm"), tmp_path / "model", dense=[Dense(HIDDEN, 12)])
+    (tmp_path / "saved").mkdir()
+    monkeypatch.chdir(tmp_path / "saved")
+    same = Path("..", "saved").stat().st_ino
+    SentenceEncoder(path).model.save_pretrained(".")
+    Path("notes.txt").write_text("mine")
+    encoder = SentenceEncoder(small("minilm"))
+    encoder.model.save_pretrained("")
+    assert Path.cwd() == tmp_path / "saved" and Path().stat().st_ino == same
+    assert_round_trip(encoder, tmp_path / "saved")
+    encoder.model.save_pretrained(tmp_path / "fresh")
+    assert contents(tmp_path / "saved").keys() == contents(tmp_path / "fresh").keys() | {"notes.txt"}
+    assert not Path("2_Dense").exists() and not list(tmp_path.glob("*/.saving-*"))
 
 
 def test_a_link_to_a_folder_stays_a_link(small: Small, tmp_path: Path) -> None:
