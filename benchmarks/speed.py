@@ -1,28 +1,34 @@
-"""stlib against sentence-transformers on this machine: throughput, first vector, memory, cost curves.
+"""stlib against its peers on this processor: throughput, other families, first vector, memory, and what bounds them.
 
-    python benchmarks/speed.py [--repeats 7] [--threads 2] [--quick] [--only PART …] [--out results/speed.json]
+    STLIB_DATA_DIR=… python benchmarks/speed.py [--rounds 7] [--threads 2] [--only PART …]
 
-All ways encode the same texts in turn, A B C A B C …, and ratios are taken within a round, so that a machine
-whose speed drifts is no argument. With STLIB_DATA_DIR the sentences are STS-B dev's (about 14 tokens), else
-the built-in ones. Nothing else should run meanwhile: the load of the machine at the start is recorded. OUT is replaced
-when all is measured; until then what is done stands beside it, in OUT with the suffix .new.
+The record is results/speed/PROCESSOR.json, named by vendor, family and model, since a ratio belongs to a processor.
+All ways encode the same texts in turn, A B C A B C …, and ratios are taken within a round, so that a machine whose
+speed drifts favours none. Peers: sentence-transformers as it is, in bfloat16, and with its backbone run by ONNX Runtime
+and by OpenVINO where these are installed (`pip install -e '.[bench]'`): its own backends for them need an older
+transformers, so the graph is exported here and put where its backend would stand. "Padded" is the plain loop of lesson
+07. With STLIB_DATA_DIR the sentences are STS-B dev's (about 14 tokens), else the built-in ones. Nothing else should run
+meanwhile: the load of the machine at the start is recorded. What is measured is written after each part.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import io
 import itertools
 import json
 import os
-import platform
 import random
+import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from functools import cache, partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +37,17 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import numpy as np
 import pandas as pd
 import torch
-from transformers import BertConfig, BertModel
+import transformers
+from sentence_transformers import SentenceTransformer as Peer
 from transformers.utils import logging
 
 from stlib import SentenceEncoder, SentenceTransformer
 from stlib.backbone import Backbone
-from stlib.evidence.corpora import load_pairs, load_sentences
-from stlib.evidence.scores import cosine, spearman
+from stlib.evidence.corpora import documentation, load_pairs, load_sentences
+from stlib.evidence.experiments.speed import linear_flops, padded, plain
+from stlib.evidence.records import write_whole
+from stlib.evidence.scores import cosine, ranking, spearman
+from stlib.fast import FastBackbone, Packed, Quantised, _operators_work
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
@@ -47,8 +57,21 @@ SCRIPTS = [
     "اليوم تمطر",
     "आज बारिश हो रही है",
     "🙂 ok 👍",
-    "Straße, naïve café",
+    "naïve café",
 ]
+Way = Callable[[list[str]], Any]
+
+
+# --------------------------------------------------------------------------------------------- what is encoded
+
+
+def stsb() -> Path | None:
+    file = Path(os.environ.get("STLIB_DATA_DIR", "")) / "stsb" / "dev.csv"
+    return file if "STLIB_DATA_DIR" in os.environ and file.exists() else None
+
+
+def labelled_pairs() -> tuple[str, pd.DataFrame]:
+    return ("STS-B dev", load_pairs(str(stsb()))) if stsb() else ("built-in", load_pairs())
 
 
 def paragraph(pool: list[str], draw: random.Random, count: Callable[[str], int]) -> str:
@@ -63,204 +86,240 @@ def paragraph(pool: list[str], draw: random.Random, count: Callable[[str], int])
 @cache
 def corpora() -> dict[str, list[str]]:
     """The sentences, paragraphs of 100 to 250 tokens, and a shuffled mix of lengths and scripts."""
-    shared = os.environ.get("STLIB_DATA_DIR")
-    file = Path(shared or "") / "stsb" / "dev.csv"
-    pairs = pd.read_csv(file) if shared and file.exists() else load_pairs()
-    sentences = list(dict.fromkeys([*pairs.sentence1, *pairs.sentence2]))[:1500]
+    source, pairs = labelled_pairs()
+    sentences = list(dict.fromkeys([*pairs.sentence1, *pairs.sentence2]))[:600]
     pool, draw = [*load_sentences().text, *load_pairs().sentence2], random.Random(0)
     tokenizer = SentenceTransformer.from_pretrained(MODEL).tokenizer
-    paragraphs = [paragraph(pool, draw, lambda text: len(tokenizer(text)["input_ids"])) for _ in range(100)]
-    mix = [
-        *draw.choices(sentences, k=600),
-        *paragraphs[:60],
-        *draw.choices(SCRIPTS, k=200),
-        *draw.choices(["", "yes", "no?"], k=40),
-    ]
+    paragraphs = [paragraph(pool, draw, lambda text: len(tokenizer(text)["input_ids"])) for _ in range(60)]
+    mix = [*draw.choices(sentences, k=260), *paragraphs[:30], *draw.choices(SCRIPTS, k=90), *["", "yes", "no?"] * 6]
     draw.shuffle(mix)
-    name = "sentences (STS-B dev)" if shared and file.exists() else "sentences (built-in)"
-    return {name: sentences, "paragraphs": paragraphs, "mix": mix}
+    return {f"sentences ({source})": sentences, "paragraphs": paragraphs, "mix": mix}
 
 
-def ways(folder: Path) -> dict[str, Callable[[list[str]], np.ndarray]]:
-    from sentence_transformers import SentenceTransformer as Peer
+# ---------------------------------------------------------------------------------------------------- the ways
 
-    peer, peer_bf16 = (
-        Peer(str(folder), device="cpu"),
-        Peer(str(folder), device="cpu", model_kwargs={"dtype": "bfloat16"}),
-    )
-    fast = SentenceEncoder(folder, truncation="ignore", device="cpu")
-    plain = SentenceEncoder(folder, truncation="ignore", device="cpu")
-    plain.packed = False
-    half = SentenceEncoder(folder, dtype="bfloat16", truncation="ignore", device="cpu")
-    return {
-        "sentence-transformers, float32": peer.encode,
-        "sentence-transformers, bfloat16": lambda texts: (
-            peer_bf16.encode(texts, convert_to_tensor=True).float().numpy()
-        ),
-        "stlib, float32, plain weights": plain.encode,
-        "stlib, float32": fast.encode,
-        "stlib, bfloat16": half.encode,
+
+class Elsewhere(torch.nn.Module):
+    """Stands where sentence-transformers keeps its model: the same inputs and states, computed by another runtime."""
+
+    def __init__(self, model: Any, run: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+        super().__init__()
+        self.config, self._run = model.config, run
+        self.register_buffer("place", torch.zeros(1))
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: Any) -> Any:
+        states = torch.from_numpy(self._run(input_ids.numpy(), attention_mask.numpy()))
+        return transformers.modeling_outputs.BaseModelOutput(last_hidden_state=states)
+
+
+class States(torch.nn.Module):
+    """The model as the exporters want it: two tensors in, one out."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        states: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return states
+
+
+def onnx(model: Any, inputs: tuple[torch.Tensor, ...], threads: int) -> Callable[..., np.ndarray]:
+    import onnxruntime
+
+    dynamic = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    names, graph = ["input_ids", "attention_mask"], io.BytesIO()
+    torch.onnx.export(
+        States(model), inputs, graph, input_names=names, output_names=["states"], dynamo=True, external_data=False,
+        dynamic_shapes=dict.fromkeys(names, dynamic), verbose=False,
+    )  # fmt: skip
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(graph.getvalue(), settings, providers=["CPUExecutionProvider"])
+    return lambda ids, mask: session.run(None, dict(zip(names, (ids, mask), strict=True)))[0]
+
+
+def openvino(model: Any, inputs: tuple[torch.Tensor, ...], threads: int, precision: str) -> Callable[..., np.ndarray]:
+    import openvino as runtime
+
+    hints = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads}
+    compiled = runtime.compile_model(runtime.convert_model(States(model), example_input=inputs), "CPU", hints)
+    return lambda ids, mask: compiled([ids, mask])[0]
+
+
+def peers(folder: Path) -> dict[str, Way]:
+    """sentence-transformers on its backends; the graphs are the same model's."""
+    half = Peer(str(folder), device="cpu", model_kwargs={"dtype": "bfloat16"})
+    found: dict[str, Way] = {
+        "sentence-transformers": Peer(str(folder), device="cpu").encode,
+        "sentence-transformers, bfloat16": lambda texts: half.encode(texts, convert_to_tensor=True).float().numpy(),
     }
+    ids, threads = torch.randint(1000, 2000, (3, 9)), torch.get_num_threads()
+    builders = {"ONNX Runtime": ("onnxruntime", onnx)} | {
+        f"OpenVINO, {short}": ("openvino", partial(openvino, precision=precision))
+        for short, precision in (("float32", "f32"), ("bfloat16", "bf16"))
+    }
+    for name, (package, build) in builders.items():
+        if find_spec(package):
+            peer = Peer(str(folder), device="cpu", model_kwargs={"attn_implementation": "eager"})
+            run = build(peer[0].auto_model, (ids, torch.ones_like(ids)), threads)
+            peer[0].model = Elsewhere(peer[0].auto_model, run)
+            found[f"sentence-transformers, {name}"] = peer.encode
+    return found
 
 
-def alternate(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
+def ways(folder: Path) -> dict[str, Way]:
+    ours = {dtype: SentenceEncoder(folder, dtype=dtype, truncation="ignore", device="cpu") for dtype in DTYPES}
+    bare = plain(ours["float32"])
+    return (
+        peers(folder)
+        | {"plain loop, padded": partial(padded, bare), "stlib, plain weights": bare.encode}
+        | {f"stlib, {dtype}": encoder.encode for dtype, encoder in ours.items()}
+    )
+
+
+DTYPES = ("float32", "bfloat16", "int8")
+
+
+# --------------------------------------------------------------------------------------------------- the clock
+
+
+def alternate(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, np.ndarray]:
     """Seconds of each call in each round, after one round that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(repeats + 1):
+    for number in range(rounds + 1):
         for name, call in calls.items():
             started = time.perf_counter()
             call()
             if number:
                 seconds[name].append(time.perf_counter() - started)
-    return seconds
+    return {name: np.array(spent) for name, spent in seconds.items()}
 
 
-def throughput(folder: Path, repeats: int) -> list[dict[str, Any]]:
-    rows = []
-    encoder = SentenceEncoder(folder, truncation="ignore", device="cpu")
-    every = ways(folder)
-    first = next(iter(every))
-    for corpus, texts in corpora().items():
-        tokens = [min(count, encoder.max_length) for count in encoder.token_counts(texts)]
-        wanted = every[first](texts)
-        seconds = alternate({name: partial(way, texts) for name, way in every.items()}, repeats)
-        for name, way in every.items():
-            cosine = (way(texts) * wanted).sum(axis=1)
-            ratios = np.array(seconds[first]) / np.array(seconds[name])
-            rows.append(
-                {
-                    "corpus": corpus, "texts": len(texts), "tokens_a_text": float(np.mean(tokens)), "way": name,
-                    "texts_a_second": len(texts) / float(np.median(seconds[name])),
-                    "ratio": float(np.median(ratios)),
-                    "ratio_low": float(ratios.min()), "ratio_high": float(ratios.max()),
-                    "cosine_worst": float(cosine.min()), "cosine_mean": float(cosine.mean()),
-                }
-            )  # fmt: skip
-            print(
-                f"{corpus:24} {name:34} {rows[-1]['texts_a_second']:7.0f} texts/s   {rows[-1]['ratio']:.2f} times",
-                flush=True,
-            )
-    return rows
+def peak(rounds: int) -> dict[str, float | None]:
+    """GFLOP/s of packed products in MiniLM's own shapes, the bound on everything below; None where there are none."""
+    return {dtype: _peak(dtype, rounds) for dtype in DTYPES}
 
 
-def by_setting(folder: Path, repeats: int) -> list[dict[str, Any]]:
-    """By batch budget and by threads, float32 and bfloat16, on the sentences."""
-    texts, rows = next(iter(corpora().values()))[:600], []
-    threads = torch.get_num_threads()
-    for dtype, count in itertools.product(("float32", "bfloat16"), sorted({1, threads})):
-        encoder = SentenceEncoder(folder, dtype=dtype, truncation="ignore", device="cpu")
-        torch.set_num_threads(count)
-        budgets = (512, 1024, 2048, 4096, 8192, 16384)
-        seconds = alternate({str(size): partial(encoder.encode, texts, batch_tokens=size) for size in budgets}, repeats)
-        rows += [
-            {
-                "dtype": dtype,
-                "threads": count,
-                "batch_tokens": int(size),
-                "texts_a_second": len(texts) / float(np.median(spent)),
-            }
-            for size, spent in seconds.items()
-        ]
-    torch.set_num_threads(threads)
-    return rows
-
-
-def by_threads(folder: Path, repeats: int) -> list[dict[str, Any]]:
-    """The ways side by side on the sentences, with one thread and with all."""
-    texts, rows, every = next(iter(corpora().values()))[:600], [], ways(folder)
-    threads = torch.get_num_threads()
-    for count in sorted({1, threads}):
-        torch.set_num_threads(count)
-        seconds = alternate({name: partial(way, texts) for name, way in every.items()}, repeats)
-        rows += [
-            {"threads": count, "way": name, "texts_a_second": len(texts) / float(np.median(spent))}
-            for name, spent in seconds.items()
-        ]
-    torch.set_num_threads(threads)
-    return rows
-
-
-def quality(folder: Path) -> dict[str, Any]:
-    """Spearman on labelled pairs in points, float32 and bfloat16: STS-B dev's, or the built-in ones."""
-    shared = os.environ.get("STLIB_DATA_DIR")
-    file = Path(shared or "") / "stsb" / "dev.csv"
-    pairs = load_pairs(str(file)) if shared and file.exists() else load_pairs()
-    points = {}
-    for dtype in ("float32", "bfloat16"):
-        encoder = SentenceEncoder(folder, dtype=dtype, truncation="ignore", device="cpu")
-        first, second = (encoder.encode(pairs[column]) for column in ("sentence1", "sentence2"))
-        points[dtype] = spearman(cosine(first, second), pairs["score"]).value
-    return {"pairs": "STS-B dev" if shared and file.exists() else "built-in", "rows": len(pairs), "points": points}
-
-
-def with_bound(rows: list[dict[str, Any]], folder: Path, peak: dict[str, float]) -> None:
-    """Beside each rate, the share of the matrix-product peak that the linear layers alone use up."""
-    layers = SentenceTransformer.from_pretrained(folder).backbone.encoder.encoder
-    flops = 2 * sum(module.weight.numel() for module in layers.modules() if isinstance(module, torch.nn.Linear))
-    for row in rows:
-        if row["way"].startswith("stlib") and "plain" not in row["way"]:
-            rate = row["texts_a_second"] * row["tokens_a_text"] * flops / 1e9
-            row["share_of_peak"] = rate / peak["bfloat16" if "bfloat16" in row["way"] else "float32"]
-
-
-def cost_curves(folder: Path, repeats: int) -> dict[str, list[dict[str, float]]]:
-    """Seconds against text length, corpus size and model size, float32."""
-    encoder = SentenceEncoder(folder, truncation="ignore", device="cpu", max_length=512)
-    sentences = next(iter(corpora().values()))
-    lengths = {
-        size: [" ".join(["river"] * (size - 2))] * max(1, 4096 // size) for size in (8, 16, 32, 64, 128, 256, 512)
-    }
-    spent = alternate(
-        {str(size): lambda texts=texts: encoder.encode(texts) for size, texts in lengths.items()}, repeats
-    )
-    by_length = [
-        {"tokens": size, "seconds_a_token": float(np.median(spent[str(size)])) / (size * len(texts))}
-        for size, texts in lengths.items()
-    ]
-    sizes = {size: (sentences * (size // len(sentences) + 1))[:size] for size in (100, 300, 1000, 3000)}
-    spent = alternate({str(size): lambda texts=texts: encoder.encode(texts) for size, texts in sizes.items()}, repeats)
-    by_corpus = [{"texts": size, "seconds": float(np.median(spent[str(size)]))} for size in sizes]
-    by_model, texts = [], sentences[:200]
-    models = {}
-    for layers, width in ((3, 384), (6, 384), (12, 384), (6, 768), (12, 768)):
-        config = BertConfig(
-            num_hidden_layers=layers, hidden_size=width, num_attention_heads=width // 32, intermediate_size=4 * width
-        )
-        backbone = Backbone(BertModel(config).eval(), pad_id=0)
-        models[layers, width] = SentenceEncoder(
-            SentenceTransformer(backbone, encoder.tokenizer, max_length=256).eval(), device="cpu"
-        )
-    spent = alternate({f"{key}": lambda model=model: model.encode(texts) for key, model in models.items()}, repeats)
-    for (layers, width), model in models.items():
-        weights = sum(weight.numel() for weight in model.model.backbone.encoder.encoder.parameters())
-        by_model.append(
-            {
-                "layers": layers,
-                "width": width,
-                "layer_parameters": weights,
-                "seconds": float(np.median(spent[f"{(layers, width)}"])),
-            }
-        )
-    return {"text_length": by_length, "corpus_size": by_corpus, "model_size": by_model}
-
-
-def matrix_peak(dtype: torch.dtype) -> float:
-    """GFLOP/s of packed products in MiniLM's own shapes, the bound on everything above."""
-    from stlib.fast import Packed, _operators_work
-
-    if not _operators_work(dtype, "cpu"):
-        return float("nan")
+def _peak(dtype: str, rounds: int) -> float | None:
+    kind = getattr(torch, dtype)
+    if not _operators_work(kind, "cpu"):
+        return None
     flops = spent = 0.0
     for inputs, outputs in ((384, 1152), (384, 384), (384, 1536), (1536, 384)):
-        packed, states = Packed(torch.randn(outputs, inputs, dtype=dtype), None), torch.randn(2048, inputs, dtype=dtype)
-        runs = alternate({"": lambda packed=packed, states=states: packed(states)}, 40)[""]
+        states = torch.randn(2048, inputs)
+        if dtype == "int8":
+            mapped = Quantised(torch.randn(outputs, inputs), None)
+            whole, _ = mapped._whole(states)
+            call = partial(
+                torch.ops.onednn.qlinear_pointwise, whole, 1.0, 128, mapped._weight, mapped._scale, mapped._zeros, None,
+                1.0, 0, torch.float32, "none", [], "none",
+            )  # fmt: skip
+        else:
+            call = partial(Packed(torch.randn(outputs, inputs, dtype=kind), None), states.to(kind))
+        runs = alternate({"": call}, 6 * rounds)[""]
         flops, spent = flops + 2 * 2048 * inputs * outputs, spent + float(np.percentile(runs, 25))
     return flops / spent / 1e9
 
 
+def throughput(folder: Path, rounds: int, peaks: dict[str, float | None]) -> list[dict[str, Any]]:
+    """Each way on each set: rate, ratio to sentence-transformers, share of the peak, nearness of the vectors."""
+    rows, every = [], ways(folder)
+    encoder = SentenceEncoder(folder, truncation="ignore", device="cpu")
+    first = next(iter(every))
+    for corpus, texts in corpora().items():
+        tokens = np.minimum(encoder.token_counts(texts), encoder.max_length)
+        wanted = every[first](texts)
+        seconds = alternate({name: partial(way, texts) for name, way in every.items()}, rounds)
+        for name, way in every.items():
+            near, ratios = (way(texts) * wanted).sum(axis=1), seconds[first] / seconds[name]
+            rate = len(texts) / float(np.median(seconds[name]))
+            bound = peaks.get(name.removeprefix("stlib, "))
+            work = rate * float(tokens.mean()) * linear_flops(encoder) / 1e9
+            rows.append(
+                {
+                    "corpus": corpus, "texts": len(texts), "tokens_a_text": float(tokens.mean()), "way": name,
+                    "texts_a_second": rate, "ratio": float(np.median(ratios)),
+                    "ratio_low": float(ratios.min()), "ratio_high": float(ratios.max()),
+                    "cosine_worst": float(near.min()), "cosine_mean": float(near.mean()),
+                    "share_of_peak": work / bound if bound else None,
+                }
+            )  # fmt: skip
+            print(f"{corpus:24} {name:42} {rate:7.0f} texts/s {rows[-1]['ratio']:6.2f} times", flush=True)
+    return rows
+
+
+# ---------------------------------------------------------------------------------------------- other families
+
+
+def small(name: str) -> Any:
+    """A backbone of six layers and 384 wide in another layout, with random weights."""
+    torch.manual_seed(0)
+    size = {"num_hidden_layers": 6, "hidden_size": 384, "num_attention_heads": 12, "intermediate_size": 1536}
+    if name == "Qwen2":
+        causal = transformers.Qwen2Config(**size, num_key_value_heads=12, vocab_size=31000)
+        return transformers.Qwen2Model(causal)
+    if name == "ModernBERT":
+        modern = transformers.ModernBertConfig(**size, vocab_size=31000, pad_token_id=0)
+        return transformers.ModernBertModel(modern)
+    return transformers.MPNetModel(transformers.MPNetConfig(**size, vocab_size=31000))
+
+
+def families(folder: Path, rounds: int) -> list[dict[str, Any]]:
+    """What packing, bfloat16 and int8 gain over the plain path in layouts other than BERT's, and how near they stay."""
+    rows, texts = [], next(iter(corpora().values()))[:150]
+    whole = SentenceTransformer.from_pretrained(folder)
+    for family in ("MPNet", "ModernBERT", "Qwen2"):
+        encoders = {}
+        for dtype in ("plain", *DTYPES):
+            backbone = Backbone(small(family).eval(), pad_id=0)
+            backbone.int8 = dtype == "int8"
+            twin = SentenceTransformer(backbone, whole.tokenizer, max_length=256).eval()
+            if dtype == "bfloat16":
+                twin.backbone.to(torch.bfloat16)
+            encoders[dtype] = SentenceEncoder(twin, truncation="ignore", device="cpu")
+        encoders["plain"].packed = False
+        wanted = encoders["plain"].encode(texts)
+        seconds = alternate({name: partial(one.encode, texts) for name, one in encoders.items()}, rounds)
+        for dtype in DTYPES:
+            fast = FastBackbone(encoders[dtype].model.backbone)
+            near = (encoders[dtype].encode(texts) * wanted).sum(axis=1)
+            rows.append(
+                {
+                    "family": family, "dtype": dtype, "path": fast.path, "layers_kept_in_bfloat16": len(fast.kept),
+                    "ratio_to_plain": float(np.median(seconds["plain"] / seconds[dtype])),
+                    "cosine_mean": float(near.mean()),
+                }
+            )  # fmt: skip
+            print(rows[-1], flush=True)
+    return rows
+
+
+# ------------------------------------------------------------------------------- quality, first vector, memory
+
+
+def quality(folder: Path) -> dict[str, Any]:
+    """Points by number format: Spearman on labelled pairs, recall@10 on the documentation, and what is lost of it."""
+    name, pairs = labelled_pairs()
+    passages, found, points = documentation(), {}, {}
+    for dtype in DTYPES:
+        encoder = SentenceEncoder(folder, dtype=dtype, truncation="ignore", device="cpu")
+        first, second = (encoder.encode(pairs[column]) for column in ("sentence1", "sentence2"))
+        points[dtype] = spearman(cosine(first, second), pairs["score"]).value
+        vectors = encoder.encode(passages.queries), encoder.encode(passages.texts)
+        found[dtype] = ranking(*vectors, passages.relevant)
+    lost = {dtype: found[dtype] - found["float32"] for dtype in DTYPES[1:]}
+    return {
+        "pairs": name, "rows": len(pairs), "spearman": points,
+        "recall": {dtype: one.value for dtype, one in found.items()},
+        "recall_change": {dtype: [one.value, *one.interval()] for dtype, one in lost.items()},
+    }  # fmt: skip
+
+
 _FIRST = {
     "stlib": "from stlib import SentenceEncoder; SentenceEncoder({!r}).encode('first')",
-    "sentence-transformers": "from sentence_transformers import SentenceTransformer as S; S({!r}).encode('first')",
+    "sentence_transformers": "from sentence_transformers import SentenceTransformer as S; S({!r}).encode('first')",
+    "imports of both": "import torch; from transformers import BertModel, AutoTokenizer",
 }
 # VmHWM, the peak in kB of this program alone: getrusage would count what the parent held before the program started.
 _MEMORY = """
@@ -275,116 +334,78 @@ print(len(texts), before, peak())
 """
 
 
-def first_vector(folder: Path, repeats: int) -> dict[str, float]:
-    """Seconds from the start of a process to its first vector."""
-    calls = {
-        name: lambda code=code: subprocess.run(
-            [sys.executable, "-c", code.format(str(folder))], check=True, capture_output=True
-        )
-        for name, code in _FIRST.items()
-    }
-    seconds = alternate(calls, repeats)
-    ours, theirs = np.array(seconds["stlib"]), np.array(seconds["sentence-transformers"])
-    return {
-        "stlib": float(np.median(ours)),
-        "sentence_transformers": float(np.median(theirs)),
-        "ratio": float(np.median(ours / theirs)),
-    }
+def program(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
 
 
-def memory(folder: Path, sizes: tuple[int, ...]) -> list[dict[str, float]]:
+def first_vector(folder: Path, rounds: int) -> dict[str, float]:
+    """Seconds from the start of a process to its first vector, and of the imports that no encoder can do without."""
+    seconds = alternate({name: partial(program, code.format(str(folder))) for name, code in _FIRST.items()}, rounds)
+    ratio = np.median(seconds["stlib"] / seconds["sentence_transformers"])
+    return {name: float(np.median(spent)) for name, spent in seconds.items()} | {"ratio": float(ratio)}
+
+
+def memory(folder: Path, sizes: tuple[int, ...] = (10_000, 100_000)) -> list[dict[str, float]]:
     """Peak memory of a process that encodes n sentences: what encoding adds, beside the size of the vectors."""
     sentences, rows = next(iter(corpora().values())), []
-    file = ROOT / "build" / "texts.txt"
-    file.parent.mkdir(exist_ok=True)
-    for size in sizes:
-        file.write_text("\n".join(itertools.islice(itertools.cycle(sentences), size)), encoding="utf-8")
-        run = subprocess.run(
-            [sys.executable, "-c", _MEMORY.format(str(folder), str(file))], check=True, capture_output=True, text=True
-        )
-        count, before, peak = map(int, run.stdout.split())
-        rows.append(
-            {
-                "texts": count,
-                "added_mb": (peak - before) / 1024,
-                "vectors_mb": count * 384 * 4 / 2**20,
-                "peak_mb": peak / 1024,
-            }
-        )
-        print(rows[-1], flush=True)
-    file.unlink()
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "texts.txt"
+        for size in sizes:
+            file.write_text("\n".join(itertools.islice(itertools.cycle(sentences), size)), encoding="utf-8")
+            count, before, most = map(int, program(_MEMORY.format(str(folder), str(file))).split())
+            added = {"added_mb": (most - before) / 1024, "vectors_mb": count * 384 * 4 / 2**20}
+            rows.append({"texts": count, **added, "peak_mb": most / 1024})
     return rows
 
 
-def machine() -> dict[str, Any]:
-    info = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        if info.exists()
-        else []
-    )
+# -------------------------------------------------------------------------------------------------- the record
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """The processor by family and model: its name is often masked."""
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+    vendor = {"AuthenticAMD": "amd", "GenuineIntel": "intel"}.get(told.get("vendor_id", ""), "unknown")
+    packages = ("torch", "transformers", "sentence-transformers", "onnxruntime", "openvino")
     return {
-        "processor": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(), "threads": torch.get_num_threads(),
-        "system": platform.system(), "load_before": os.getloadavg()[0],
-        "packages": {name: version(name) for name in ("torch", "transformers", "sentence-transformers", "stlib")},
-        "date": datetime.date.today().isoformat(),
+        "id": f"{vendor}-family{told.get('cpu family', '')}-model{told.get('model', '')}",
+        "processor": told.get("model name", ""), "cores": os.cpu_count(), "threads": threads,
+        "instructions": [flag for flag in INSTRUCTIONS if flag in told.get("flags", "").split()],
+        "load_before": os.getloadavg()[0], "date": datetime.date.today().isoformat(),
+        "packages": {name: version(name) for name in packages if find_spec(re.sub("-", "_", name))},
     }  # fmt: skip
+
+
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--quick", action="store_true", help="throughput alone, and nothing written")
-    parser.add_argument("--only", nargs="*", default=[], help="measure these parts of OUT again, such as memory")
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "speed.json")
+    parser.add_argument("--only", nargs="*", default=[], help="measure these parts again; the others stay")
     options = parser.parse_args()
     logging.disable_progress_bar()
     torch.set_num_threads(options.threads)
     folder = SentenceTransformer.from_pretrained(MODEL).folder
     assert folder is not None
-    repeats, fewer = options.repeats, max(3, options.repeats // 2)
-    results: dict[str, Any] = {"version": 1, "machine": machine(), "repeats": repeats}
-    peak = {name: matrix_peak(getattr(torch, name)) for name in ("float32", "bfloat16")}
-    results["matrix_peak_gflops"] = peak
-    fresh = options.out.with_suffix(".new")
-    if options.only:  # the rest stays as it was recorded
-        results = json.loads(options.out.read_text(encoding="utf-8"))
-        results.setdefault("measured_again", {}).update(
-            {name: datetime.date.today().isoformat() for name in options.only}
-        )
-    else:
-        results["throughput"] = throughput(folder, repeats)
-        with_bound(results["throughput"], folder, peak)
-    if options.quick:
-        return
-    for name, measure in {
-        "first_vector_seconds": lambda: first_vector(folder, fewer),
+    here = machine(options.threads)
+    out = ROOT / "results" / "speed" / f"{here['id']}.json"
+    results: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if options.only and out.exists() else {}
+    parts: dict[str, Callable[[], Any]] = {
+        "peak_gflops": lambda: peak(options.rounds),
+        "throughput": lambda: throughput(folder, options.rounds, results.get("peak_gflops", {})),
+        "families": lambda: families(folder, options.rounds),
+        "first_vector_seconds": lambda: first_vector(folder, options.rounds),
         "quality": lambda: quality(folder),
-        "by_threads": lambda: by_threads(folder, fewer),
-        "by_setting": lambda: by_setting(folder, fewer),
-        "cost": lambda: cost_curves(folder, fewer),
-        "memory": lambda: memory(folder, (10_000, 100_000)),
-    }.items():
-        if options.only and name not in options.only:
-            continue
-        results[name] = measure()
-        fresh.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        show(name, results[name])
-    show("matrix_peak_gflops", peak)
-    fresh.replace(options.out)
-
-
-def show(name: str, measured: Any) -> None:
-    """What was measured, as tables."""
-    if isinstance(measured, dict) and all(isinstance(part, list) for part in measured.values()):
-        for part, rows in measured.items():
-            show(f"{name}, {part}", rows)
-    elif isinstance(measured, list):
-        print(f"\n{name}\n{pd.DataFrame(measured).to_string(index=False)}", flush=True)
-    else:
-        print(f"\n{name}\n{json.dumps(measured, indent=1)}", flush=True)
+        "memory": lambda: memory(folder),
+    }
+    for name, measure in parts.items():
+        if not options.only or name in options.only:
+            results |= {name: measure(), "machine": here, "rounds": options.rounds}
+            out.parent.mkdir(exist_ok=True)
+            write_whole(out, results)
+            print(f"\n{name}\n{json.dumps(results[name], indent=1)}", flush=True)
 
 
 if __name__ == "__main__":
