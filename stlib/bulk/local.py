@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from posixpath import dirname, join
 from typing import IO, Any
@@ -71,6 +72,8 @@ def _write(target: str, chunks: Iterable[np.ndarray], dimension: int, mark: dict
             if is_local(files):  # else the new name may outlive a power cut, and the content not
                 file.flush()
                 os.fsync(file.fileno())
+        if is_local(files) and files.exists(path):
+            shutil.copymode(path, fresh)
         files.mv(fresh, path)
     finally:
         if files.exists(fresh):

@@ -99,8 +99,8 @@ def _address(files: Any, path: str) -> str:
 
 def clear(shards: Sequence[Shard]) -> None:
     """Remove what killed runs have left beside the outputs."""
-    for folder in {dirname(shard.target) for shard in shards}:
-        files, path = at(join(folder, BESIDE))
+    places = [at(shard.target) for shard in shards]  # where links lead
+    for path, files in {join(dirname(path), BESIDE): files for files, path in places}.items():
         if files.exists(path):
             files.rm(path, recursive=True)
 

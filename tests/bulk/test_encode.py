@@ -265,6 +265,20 @@ def test_a_file_named_as_output_is_replaced(tmp_path: Path, tiny: Any, texts: li
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), embeddings(tmp_path / "out.parquet"))
 
 
+@pytest.mark.parametrize("name", ["there.npy", "to_come.parquet"])
+def test_an_output_that_is_a_link_stays_one_and_keeps_its_mode(
+    tmp_path: Path, tiny: Any, texts: list[str], write: Any, name: str
+) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "there.npy").write_text("old")
+    (tmp_path / "far" / "there.npy").chmod(0o640)
+    (tmp_path / name).symlink_to(f"far/{name}")
+    encode_files(write(tmp_path / "in.csv", texts), "text", tmp_path / name, encoder=tiny)
+    assert (tmp_path / name).is_symlink() and (tmp_path / "far" / name).stat().st_size > 1000
+    assert (tmp_path / "far" / "there.npy").stat().st_mode & 0o777 == 0o640
+    assert {file.name for file in (tmp_path / "far").iterdir()} == {"there.npy", name}
+
+
 def test_a_file_that_changes_while_it_is_read_gives_no_output(
     tmp_path: Path, tiny: Any, texts: list[str], write: Any, monkeypatch: Any
 ) -> None:
