@@ -321,7 +321,7 @@ def quality_against_cost(
 ) -> Figure:
     """Candidates by cost, on a log scale, and quality with its interval.
 
-    A line joins those on the Pareto front, which are filled: whatever costs no more is worse.
+    A line joins those on the Pareto front, which are filled and named on their left: whatever costs no more is worse.
     """
     if ax is None:
         _, ax = plt.subplots(figsize=(7.0, 4.0))
@@ -334,11 +334,12 @@ def quality_against_cost(
         low, high = one.interval(level)
         ax.vlines(cost, low, high, color=colour, linewidth=2)
         ax.plot(cost, one.value, "o", color=colour if name in front else "white", markeredgecolor=colour, markersize=8)
-        texts.append(_named(ax, cost, max(high, one.value), label(name, 28), "black", ha="center", va="bottom"))
+        place = {"y": high, "ha": "right", "va": "bottom"} if name in front else {"y": one.value, "va": "center"}
+        texts.append(_named(ax, cost, text=label(name, 28) if name in front else f"   {label(name, 28)}", **place))
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter("{x:g}")
-    ax.margins(x=0.12, y=0.12)
-    return _finished(ax, title, xlabel, ylabel, texts, lift=True)
+    ax.margins(x=0.22, y=0.12)
+    return _finished(ax, title, xlabel, ylabel, texts)
 
 
 def pareto(candidates: Mapping[str, tuple[float, float]]) -> list[str]:
@@ -365,7 +366,7 @@ def _finished(
     return _figure(ax)
 
 
-def _named(ax: Axes, x: float, y: float, text: str, colour: str, **place: Any) -> Text:
+def _named(ax: Axes, x: float, y: float, text: str, colour: str = "black", **place: Any) -> Text:
     """A text with a white edge, legible upon points and lines; its colour darkened, as letters are thin."""
     halo, ink = [withStroke(linewidth=3, foreground="white")], tuple(0.7 * part for part in to_rgb(colour))
     return ax.text(x, y, text, color=ink, fontsize=10, fontweight="bold", path_effects=halo, zorder=5, **place)

@@ -30,6 +30,8 @@ from stlib.review.trials import STOPS, Disagreement, Trial, Tried, timed, trials
 
 SAMPLE = 96
 """Texts that are encoded in each round of timing."""
+DEEPEST = 25.0
+"""Points below the best that the picture of quality and cost reaches; what is on the Pareto front is in it anyway."""
 
 
 @dataclass
@@ -104,7 +106,10 @@ class Comparison:
         return table
 
     def figure(self) -> Any:
-        """Quality against seconds for a thousand texts, the Pareto front drawn; `None` where nothing was timed."""
+        """Quality against seconds for a thousand texts, the Pareto front drawn; `None` where nothing was timed.
+
+        What lies so far below the best that the rest would lie upon one another is named under the picture.
+        """
         from stlib.evidence import figures
 
         points = {
@@ -115,8 +120,13 @@ class Comparison:
         if len(points) < 2:
             return None
         figures.use_style()
-        unit = f"{self.answer.measure}, points"
-        return figures.quality_against_cost(points, "seconds for 1,000 texts (log scale)", unit, level=self.level)
+        front = figures.pareto({name: (cost, one.value) for name, (cost, one) in points.items()})
+        least = max(one.value for _, one in points.values()) - DEEPEST
+        below = [name for name, (_, one) in points.items() if one.value < least and name not in front]
+        cost, unit = "seconds for 1,000 texts (log scale)", f"{self.answer.measure}, points"
+        if below:
+            cost += f"\nfar below: {', '.join(f'{name} ({points.pop(name)[1].value:.0f})' for name in below)}"
+        return figures.quality_against_cost(points, cost, unit, level=self.level)
 
 
 def _span(one: Against) -> str:
