@@ -17,10 +17,13 @@ from pathlib import Path
 from stlib import SentenceEncoder
 from stlib.evidence import Estimate
 from stlib.evidence.claims import Claim
+from stlib.evidence.controls import input_embeddings
 from stlib.evidence.corpora import documentation, load_pairs
 from stlib.evidence.experiments import heatmaps, model_choice, normalisation, pooling, search
 from stlib.evidence.records import machine, now, versions, write_whole
+from stlib.evidence.scores import ranking
 from stlib.evidence.vectors import encoded
+from stlib.review.compare import compare
 
 HERE = Path(__file__).resolve().parent
 
@@ -47,8 +50,14 @@ def main() -> None:
         found = search.by_way(encoder, passages)
         return found["both"] - found["vectors"]
 
+    def beyond_words() -> Estimate:
+        inputs = input_embeddings(encoder, [*passages.queries, *passages.texts])
+        bag = ranking(inputs[: len(passages.queries)], inputs[len(passages.queries) :], passages.relevant)
+        found = compare({"model": encoder, "input embeddings": bag}, passages=passages, rounds=0)
+        return found.lead("model", "BM25", "input embeddings")
+
     trials: dict[str, Callable[[], Estimate]] = {
-        "model-beats-words": lambda: model_choice.beyond_words(encoder, passages),
+        "model-beats-words": beyond_words,
         "mean-beats-cls": lambda: pooling.mean_minus_cls(encoder, passages),
         "dot-suffers-without-norm": dot,
         "int8-loses-nothing": lambda: stored("int8"),

@@ -334,8 +334,10 @@ def quality_against_cost(
         low, high = one.interval(level)
         ax.vlines(cost, low, high, color=colour, linewidth=2)
         ax.plot(cost, one.value, "o", color=colour if name in front else "white", markeredgecolor=colour, markersize=8)
-        place = {"y": high, "ha": "right", "va": "bottom"} if name in front else {"y": one.value, "va": "center"}
-        texts.append(_named(ax, cost, text=label(name, 28) if name in front else f"   {label(name, 28)}", **place))
+        if name in front:
+            texts.append(_named(ax, cost, high, label(name, 28), "black", ha="right", va="bottom"))
+        else:
+            texts.append(_named(ax, cost, one.value, f"   {label(name, 28)}", "black", va="center"))
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter("{x:g}")
     ax.margins(x=0.22, y=0.12)
@@ -366,7 +368,7 @@ def _finished(
     return _figure(ax)
 
 
-def _named(ax: Axes, x: float, y: float, text: str, colour: str = "black", **place: Any) -> Text:
+def _named(ax: Axes, x: float, y: float, text: str, colour: str, **place: Any) -> Text:
     """A text with a white edge, legible upon points and lines; its colour darkened, as letters are thin."""
     halo, ink = [withStroke(linewidth=3, foreground="white")], tuple(0.7 * part for part in to_rgb(colour))
     return ax.text(x, y, text, color=ink, fontsize=10, fontweight="bold", path_effects=halo, zorder=5, **place)

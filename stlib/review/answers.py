@@ -198,8 +198,7 @@ def cheapest(names: Sequence[str], costs: Mapping[str, Cost]) -> str:
     named."""
     speeds = {name: cost.speed[0] for name in names if (cost := costs[name]).speed}
     fast = [name for name in names if not speeds or speeds.get(name, 0.0) >= 0.8 * max(speeds.values())]
-    sizes = {name: costs[name].vector_bytes for name in fast}
-    return min(fast, key=lambda name: math.inf if sizes[name] is None else sizes[name])
+    return min(fast, key=lambda name: math.inf if (size := costs[name].vector_bytes) is None else float(size))
 
 
 def advice(answers: Mapping[str, Answer], costs: Mapping[str, Cost]) -> tuple[str, str]:

@@ -340,11 +340,13 @@ def _warnings(
         for name in names:
             one = standing[name]
             cards = declared(one.encoder.model.folder) if isinstance(one, Encoded) else []
-            sets.setdefault("; ".join(known(public_name(str(told["name"])), cards)), []).append(name)
+            sets.setdefault("; ".join(known(public_name(str(told.get("name", kind))), cards)), []).append(name)
         for training, whose in sets.items():
             if training:
                 who = ", ".join(whose)
-                found.append(f"Texts of the {kind} ({told['name']}) may be known to {who}, trained on {training}.")
+                found.append(
+                    f"Texts of the {kind} ({told.get('name', 'given')}) may be known to {who}, trained on {training}."
+                )
     for kind, answer in answers.items():
         units = answer.estimates[answer.baseline].units
         if units < 50:

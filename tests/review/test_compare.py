@@ -16,6 +16,7 @@ from checkpoints import wrap
 from stlib import SentenceEncoder
 from stlib.__main__ import main
 from stlib.evidence import Estimate
+from stlib.evidence.claims import Claim
 from stlib.evidence.corpora import load_pairs, load_passages, load_sentences
 from stlib.evidence.passages import Passages
 from stlib.review import candidates, comparison_page
@@ -243,6 +244,20 @@ def test_lead_is_over_the_best_of_the_others(found: Comparison) -> None:
     for names in (("a",), ("a", "absent"), ("absent", "a")):
         with pytest.raises(ValueError, match="lead: expected names among"):
             found.lead(*names)
+
+
+@pytest.mark.parametrize(("shared", "verdict"), [(False, "holds"), (True, "does not hold")])
+def test_a_model_beats_words_where_they_are_not_shared(
+    shared: bool, verdict: str, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The headline of lesson 01, of a model that knows which passage answers which query."""
+    names, blank = [f"word{number}" for number in range(200)], [""] * 200
+    queries = names if shared else [f"other{number}" for number in range(200)]
+    own = [{number} for number in range(200)]
+    given = Passages(queries, names, own, [{n: 1.0} for n in range(200)], blank, blank, blank)
+    monkeypatch.setattr(Encoded, "rank", lambda self, passages: lambda rows: np.eye(200, dtype=np.float32)[rows])
+    found = compare({"the model": models / "a"}, passages=given, rounds=0)
+    assert Claim.decide("model-beats-words", found.lead("the model", "BM25")).verdict == verdict
 
 
 def test_baseline_that_some_data_cannot_try_gives_way_there(models: Path, data: Path, tmp_path: Path) -> None:
