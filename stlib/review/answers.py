@@ -8,6 +8,7 @@ correction (1979).
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -140,7 +141,7 @@ def sliced(
     found = []
     for column, values in columns.items():
         codes = np.array([str(value) for value in values])
-        for part in dict.fromkeys(codes.tolist()):
+        for part in sorted(set(codes.tolist()), key=_by_number):
             mask = codes == part
             for name in names if SMALLEST_SLICE <= mask.sum() < len(mask) else ():
                 one = difference(name, mask)
@@ -151,6 +152,11 @@ def sliced(
         Slice(column, part, name, one.units, one.value, one.interval(level), _p(one), yes)
         for (column, part, name, one), yes in zip(found, decided, strict=True)
     ]
+
+
+def _by_number(part: str) -> list[str | int]:
+    """So that "8 to 9 words" stands before "10 to 32 words"."""
+    return [int(piece) if number % 2 else piece for number, piece in enumerate(re.split(r"(\d+)", part))]
 
 
 def holm(p: Sequence[float], alpha: float) -> list[bool]:

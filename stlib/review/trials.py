@@ -186,14 +186,22 @@ def trials(passages: Passages | None, sentences: pd.DataFrame | None, pairs: pd.
 
 
 def _columns(texts: Sequence[str], given: Mapping[str, Sequence[object]]) -> dict[str, Sequence[object]]:
-    """Length in thirds, negation, and the columns given that have two to twelve values."""
+    """Length in thirds, negation, and the columns given: of many values the most common, the rest as "other"."""
     words = np.array([len(text.split()) for text in texts])
     third = np.searchsorted(np.quantile(words, [1 / 3, 2 / 3]), words, side="left")
     ends = {number: (words[third == number].min(), words[third == number].max()) for number in np.unique(third)}
     lengths = ["{} to {} words".format(*ends[number]) for number in third.tolist()]
     negated = ["with a negation" if NEGATION.search(text) else "without" for text in texts]
-    more = {name: values for name, values in given.items() if 2 <= len({str(one) for one in values}) <= MOST_PARTS}
-    return {"length": lengths, "negation": negated, **more}
+    return {"length": lengths, "negation": negated, **{name: _common(values) for name, values in given.items()}}
+
+
+def _common(values: Sequence[object]) -> Sequence[object]:
+    """At most `MOST_PARTS` parts; one part, which makes no slice, where hardly a value comes twice."""
+    counts = pd.Series([str(value) for value in values], dtype=str).value_counts(sort=False)
+    if len(counts) <= MOST_PARTS:
+        return values
+    most = set(counts.sort_values(ascending=False, kind="stable").index[: MOST_PARTS - 1])
+    return [value if str(value) in most and counts[str(value)] > 1 else "other" for value in values]
 
 
 def _of_values(difference: Estimate, mask: NDArray[np.bool_]) -> Estimate | None:

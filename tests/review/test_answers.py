@@ -110,6 +110,12 @@ def test_small_parts_make_no_slice() -> None:
     assert [one.part for one in found] == ["two"]
 
 
+def test_slices_stand_in_the_order_of_their_numbers() -> None:
+    parts = ["10 to 32 words"] * 12 + ["8 to 9 words"] * 12 + ["other"] * 12
+    found = sliced(lambda name, mask: Estimate.of(np.arange(mask.sum())), ["b"], {"length": parts})
+    assert [one.part for one in found] == ["8 to 9 words", "10 to 32 words", "other"]
+
+
 COSTS = {
     "fast": Cost(speed=(900.0, 800.0, 1000.0), vector_bytes=1536),
     "small": Cost(speed=(850.0, 800.0, 1000.0), vector_bytes=768),

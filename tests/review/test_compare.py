@@ -285,6 +285,16 @@ def test_slices_are_of_length_negation_and_the_files_own_columns(found: Comparis
     assert wiki.units == 40 and wiki.value == pytest.approx(whole[1::2].mean())
 
 
+def test_of_a_column_with_many_values_the_common_ones_are_slices_and_the_rest_is_one() -> None:
+    labels = [f"module {n % 20}" for n in range(70)]  # ten come four times, ten three times
+    given = Passages(["q"] * 70, ["t"] * 70, [{n} for n in range(70)], [{n: 1.0} for n in range(70)], labels, labels,
+                     [""] * 70, {"id": [f"row {n}" for n in range(70)]})  # fmt: skip
+    columns = Search(given).columns()
+    assert len(set(columns["label"])) == 12 and list(columns["label"]).count("other") > 12
+    assert {f"module {n}" for n in range(10)} < set(columns["label"])
+    assert set(columns["id"]) == {"other"}  # names of rows, which make no slice
+
+
 def test_the_twenty_on_which_two_disagree_most_show_what_each_found(found: Comparison, data: Path) -> None:
     assert found.disputed[0] == "a" and found.disputed[1] != "a"
     assert 0 < len(found.disagreements) <= 20
