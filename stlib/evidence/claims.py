@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stlib.evidence.estimate import Estimate
+from stlib.evidence.plain import plain
 
 Verdict = Literal["holds", "does not hold", "not decided"]
 SYMBOLS: dict[str, str] = {"holds": "✓", "does not hold": "✗", "not decided": "?"}
@@ -185,7 +186,8 @@ class Claim:
         return f"{self.id}: {self.verdict}"
 
     def _repr_markdown_(self) -> str:
-        numbers = f"{self.measured}, asked: {self.definition.criterion_text}" if self.value is not None else self.note
+        asked = self.definition.criterion_text
+        numbers = plain(self.note) if self.value is None else f"{self.measured}, asked: {asked}"
         return f"**{SYMBOLS[self.verdict]} {self.verdict}**: {self.definition.sentence} ({numbers}). `{self.id}`"
 
 

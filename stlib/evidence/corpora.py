@@ -20,6 +20,7 @@ import pandas as pd
 
 from stlib.evidence.documentation import documentation
 from stlib.evidence.passages import Passages, from_table
+from stlib.evidence.plain import plain
 from stlib.evidence.sections import from_folder
 from stlib.tables import check_texts, open_bytes, read_table
 
@@ -132,8 +133,8 @@ def describe(data: pd.DataFrame | Passages) -> str:
         )
     if attrs["used"] < attrs["rows"]:
         drawn = f"drawn with seed {attrs['seed']}"
-        return f"{attrs['used']:,} of {attrs['rows']:,} {unit}{parts} ({attrs['name']}), {drawn}."
-    return f"{attrs['used']:,} {unit}{parts} ({attrs['name']})."
+        return f"{attrs['used']:,} of {attrs['rows']:,} {unit}{parts} ({plain(attrs['name'])}), {drawn}."
+    return f"{attrs['used']:,} {unit}{parts} ({plain(attrs['name'])})."
 
 
 def connected_groups(pairs: pd.DataFrame) -> np.ndarray:

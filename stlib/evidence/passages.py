@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stlib.evidence.plain import plain
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -48,7 +50,7 @@ class Passages:
             found = f"shown on {many} of the built-in documentation"
             return f"**No passages given**: {found}; no claim about passages is decided without your own."
         drawn = f", drawn with seed {attrs['seed']} from {attrs['rows']:,}" if attrs["used"] < attrs["rows"] else ""
-        return f"{many} ({attrs['name']}){drawn}."
+        return f"{many} ({plain(attrs['name'])}){drawn}."
 
     def drawn(self, limit: int | None, seed: int) -> Passages:
         """At most `limit` queries over at most `limit` passages, drawn at random: queries with all that answers them

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import base64
+import html
 import posixpath
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import nbformat
-from bleach.css_sanitizer import CSSSanitizer
-from bleach.html5lib_shim import Filter
-from bleach.sanitizer import Cleaner
 from markupsafe import Markup
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-_TEXT = "a abbr b blockquote br code del details div em h1 h2 h3 h4 h5 h6 hr i img kbd mark p pre q s samp small span"
-_TABLES = "caption col colgroup dd dl dt li ol strong sub summary sup table tbody td tfoot th thead tr u ul var"
-_TAGS = {*_TEXT.split(), *_TABLES.split()}
+# What outputs may hold, of which the reader's own texts are part: no heading, picture or look that could pass for ours.
+_TEXT = "a abbr b blockquote br code del div em i kbd mark p pre q s samp small span strong sub sup u var"
+_LISTS = "caption col colgroup dd dl dt li ol table tbody td tfoot th thead tr ul"
+_TAGS = {*_TEXT.split(), *_LISTS.split()}
+_WRITTEN = {*_TAGS, "details", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "img", "summary"}  # what a lesson's text may
+_FOREIGN = "audio canvas embed iframe math noembed noframes noscript object option plaintext script select style svg"
+_WITH_CONTENT = {*_FOREIGN.split(), "template", "textarea", "title", "video", "xmp"}  # of which the words go as well
+_CELLS = {"colspan", "rowspan", "scope", "style"}
 _ATTRIBUTES = {
-    "*": ["class", "title", "style", "role", "aria-label", "aria-hidden", "colspan", "rowspan", "scope", "span"],
-    "a": ["href"],
-    "img": ["src", "alt", "width", "height"],
-    "h2": ["id"],
-    "h3": ["id"],
+    "a": {"href"},
+    "abbr": {"title"},
+    "tr": {"style"},
+    "td": _CELLS,
+    "th": _CELLS,
+    "img": {"src", "alt", "width"},
+    "h2": {"id"},
+    "h3": {"id"},
 }
 
 
@@ -49,7 +55,7 @@ def shown(
             continue
         one: dict[str, Any] = {"number": number, "outputs": [], "injected": "injected-parameters" in tags}
         if cell.cell_type == "markdown":
-            one |= {"kind": "text", "content": _clean(_markdown(hide(cell.source)), pages, place)}
+            one |= {"kind": "text", "content": _clean(_markdown(hide(cell.source)), pages, place, written=True)}
         elif cell.cell_type == "code":
             one |= {"kind": "code", "content": _highlighted(hide(cell.source))}
             for output in cell.get("outputs", []):
@@ -110,41 +116,49 @@ def _highlighted(source: str) -> Markup:
     return Markup(highlight(source, PythonLexer(), HtmlFormatter(nowrap=True)).rstrip("\n"))
 
 
-class _Links(Filter):  # type: ignore[misc]
-    """Links on pages that are there, pictures that lie inside; of others their words."""
+def _clean(text: str, pages: Mapping[str, str], place: str, written: bool = False) -> Markup:
+    """HTML by an allow list: nothing that would be fetched or run, nor move what is around it.
 
-    pages: Mapping[str, str]
-    place: str
+    written: by the lesson's author, and no output, which may hold any text. Links lead to pages that are there; of
+    pictures that do not lie inside there are the words.
+    """
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        source, target = (None, "src"), (None, "href")
-        for token in super().__iter__():
-            data = token.get("data", {})
-            if token.get("name") == "img" and not str(data.get(source, "")).startswith("data:image/"):
-                yield {"type": "Characters", "data": f"[{data.get((None, 'alt')) or 'picture'}]"}
-                continue
-            if token.get("name") == "a" and isinstance(data, dict) and target in data:
-                found = self._found(data.pop(target))
-                data |= {target: found} if found else {}
-            yield token
+    def linked(tag: str, attribute: str, value: str) -> str | None:
+        if (tag, attribute) != ("a", "href"):
+            return _inside(tag, attribute, value)
+        if re.match(r"(https?|mailto):|#", value):
+            return value
+        path, _, anchor = value.partition("#")
+        page = pages.get(posixpath.normpath(posixpath.join(place, path)), "")
+        return (f"{page}#{anchor}" if anchor else page) if page else None
 
-    def _found(self, address: str) -> str:
-        if re.match(r"(https?|mailto):|#", address):
-            return address
-        path, _, anchor = address.partition("#")
-        page = self.pages.get(posixpath.normpath(posixpath.join(self.place, path)), "")
-        return f"{page}#{anchor}" if page and anchor else page
+    def in_words(picture: re.Match[str]) -> str:
+        told = re.search(r' alt="([^"]*)"', picture[0])
+        words = html.escape(html.unescape(told[1])) if told else ""
+        return picture[0] if written and ' src="' in picture[0] else f"[{words or 'picture'}]"
+
+    once = _cleaned(text, _WRITTEN, linked)
+    # Cleaned again, so that whatever the replacing has made of it is safe.
+    once = re.sub(r'<img(?: [\w-]+="[^"]*")*>', in_words, once)
+    return Markup(_cleaned(once, _WRITTEN if written else _TAGS, _inside))
 
 
-def _clean(text: str, pages: Mapping[str, str], place: str) -> Markup:
-    """HTML by an allow list: nothing that would be fetched or run."""
-    text = re.sub(r"<(script|style|iframe|object)\b.*?</\1\s*>", "", text, flags=re.DOTALL | re.IGNORECASE)
-    links = type("Links", (_Links,), {"pages": pages, "place": place})
-    cleaner = Cleaner(
-        _TAGS, _ATTRIBUTES, {"http", "https", "mailto", "data"}, strip=True, filters=[links],
-        css_sanitizer=CSSSanitizer(),
+def _inside(tag: str, attribute: str, value: str) -> str | None:
+    if (tag, attribute) == ("a", "href") and value.lower().startswith("data:"):
+        return None
+    return value if attribute != "src" or value.startswith("data:image/") else None
+
+
+def _cleaned(text: str, tags: set[str], attribute_filter: Callable[[str, str, str], str | None]) -> str:
+    import nh3
+    from pygments.token import STANDARD_TYPES
+
+    coloured = {"span": {*STANDARD_TYPES.values()} - {""}, "div": {"highlight"}} if "h2" in tags else {}
+    return nh3.clean(
+        text, tags=tags, clean_content_tags=_WITH_CONTENT, attributes=_ATTRIBUTES, attribute_filter=attribute_filter,
+        allowed_classes={"table": {"dataframe"}, **coloured}, filter_style_properties={"text-align"},
+        url_schemes={"http", "https", "mailto", "data"}, link_rel=None,
     )  # fmt: skip
-    return Markup(cleaner.clean(text))
 
 
 # --- Paths ------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ Each file stands alone: style and pictures lie inside, there is no script, and a
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -150,7 +152,13 @@ def environment(generator: str = GENERATOR) -> Environment:
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    made.globals |= {"generator": Markup(generator), "symbols": SYMBOLS}
+    style = (HERE / "templates" / "style.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    made.globals |= {"generator": Markup(generator), "symbols": SYMBOLS, "style": Markup(style)}
+    made.globals["policy"] = Markup(
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; style-src-attr 'unsafe-inline'; "
+        "form-action 'none'; base-uri 'none'"
+    )
     made.filters |= {"duration": _duration, "number": number_text, "slug": lambda text: text.replace(" ", "-")}
     return made
 

@@ -99,9 +99,10 @@ def prepare(
         unknown = [parameter for parameter in (*parameters, "evidence") if parameter not in _parameters(path)]
         if unknown:
             raise ValueError(f"{name}: its parameters cell has no {', '.join(unknown)}")
-    folder = checked_out(out)
+    folder = Path(out).expanduser().resolve()
     if any(path.is_relative_to(folder) for path in notebooks.values()):
         raise ValueError(f"out: {folder} holds the notebooks themselves; give another folder")
+    checked_out(folder)
     _check_data(parameters)
     _check_model(parameters["model"])
     return Request(notebooks, parameters, folder, timeout)
@@ -146,13 +147,21 @@ def _parameters(path: Path) -> set[str]:
 
 
 def checked_out(out: str | os.PathLike[str], generator: str = page.GENERATOR) -> Path:
-    """The folder for a page, absolute. ValueError: it cannot be written, or has a page by something else."""
+    """The folder for a page, absolute.
+
+    Raises:
+        ValueError: it cannot be written, or holds something and no page of this kind. Names that begin with a dot
+            count as nothing, since none of ours does.
+    """
     folder = Path(out).expanduser().resolve()
+    kind = "review" if generator == page.GENERATOR else "comparison"
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"out: {folder} is a file; expected a folder, or a name that is free")
-    if (folder / "index.html").exists() and not page.is_ours(folder / "index.html", generator):
-        kind = "review" if generator == page.GENERATOR else "comparison"
-        raise ValueError(f"out: {folder} holds an index.html that is not a {kind}; give another folder")
+    if folder.exists() and not page.is_ours(folder / "index.html", generator):
+        if (folder / "index.html").exists():
+            raise ValueError(f"out: {folder} holds an index.html that is not a {kind}; give another folder")
+        if found := [item.name for item in sorted(folder.iterdir()) if not item.name.startswith(".")]:
+            raise ValueError(f"out: {folder} holds {found[0]!r} and no {kind}; give another folder, or an empty one")
     existing = next(one for one in (folder, *folder.parents) if one.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise ValueError(f"out: {folder} cannot be written")

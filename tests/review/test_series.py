@@ -300,6 +300,28 @@ def test_index_of_something_else_is_not_replaced(places: Path, capsys: pytest.Ca
     assert "an index.html that is not a review" in refused(capsys, "--out", "site")
 
 
+@pytest.mark.parametrize("command", [["review"], ["compare", "no/such/model"]])
+@pytest.mark.usefixtures("nothing_runs")
+def test_folder_that_holds_files_and_no_page_of_ours_is_refused_and_left_alone(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "work" / "evidence").mkdir(parents=True)
+    (tmp_path / "work" / "06_clusters.ipynb").write_text("mine")
+    assert main([*command, "--out", str(tmp_path / "work")]) == 2
+    assert "holds '06_clusters.ipynb' and no" in capsys.readouterr().err
+    assert (tmp_path / "work" / "06_clusters.ipynb").read_text() == "mine"
+    (tmp_path / "work" / "06_clusters.ipynb").unlink()
+    assert main([*command, "--out", str(tmp_path / "work")]) == 2  # a folder is something, too
+    assert "holds 'evidence' and no" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("left", [[], [".review-a1b2", ".git"]])
+def test_empty_folder_is_taken_and_so_is_one_of_names_that_begin_with_a_dot(left: list[str], tmp_path: Path) -> None:
+    for name in left:
+        (tmp_path / name).mkdir()
+    assert review.checked_out(tmp_path) == tmp_path
+
+
 @pytest.mark.usefixtures("nothing_runs")
 def test_notebook_without_one_of_the_parameters_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
