@@ -16,6 +16,7 @@ from stlib.backbone import ATTENTION, DTYPES, Backbone, load_backbone
 from stlib.files import warn
 from stlib.pooling import Pooling, pool, pooling_modes
 from stlib.projection import Projection
+from stlib.saving import replace_model
 from stlib.startup import collection_paused
 from stlib.tokens import load_tokenizer, save_tokenizer
 
@@ -158,11 +159,12 @@ class SentenceTransformer(nn.Module):
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write a folder that sentence-transformers and `from_pretrained` load to the same vectors.
 
-        It is written beside and renamed: what stood there before stays until the new one is whole. Weights are written
-        in the backbone's type: a bfloat16 model gives the same vectors again with `dtype="bfloat16"`.
+        It is written beside and renamed: what stood there before stays until the new one is whole. A model that is
+        there is replaced; files that this package did not write are kept. Weights are written in the backbone's type:
+        a bfloat16 model gives the same vectors again with `dtype="bfloat16"`.
 
         Raises:
-            ValueError: the folder is there and holds something else than a model.
+            ValueError: the folder holds something else than a model, or what would be read as part of this one.
         """
         if self.backbone.config.is_encoder_decoder:
             warn("sentence-transformers reads the decoder's states from this folder; stlib reads the encoder's")
@@ -173,7 +175,7 @@ class SentenceTransformer(nn.Module):
             save_tokenizer(self.tokenizer, fresh, self.max_length)
             checkpoint.write_layout(fresh, layout, self.projections, self.backbone.width)
 
-        checkpoint.replace_model(Path(folder), fill)
+        replace_model(Path(folder), fill)
 
 
 def _default_limit(backbone: Backbone, tokenizer: Any) -> int:
