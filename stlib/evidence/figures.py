@@ -142,8 +142,9 @@ def heatmap(
     for text in ax.texts:
         text.set_color(on((float(text.get_text()) - limits[0]) / max(limits[1] - limits[0], 1e-9)))
     ax.grid(visible=False)  # it would show through where the diagonal is left out
-    ax.tick_params(axis="x", rotation=45)
-    plt.setp(ax.get_xticklabels(), ha="right", rotation_mode="anchor")
+    upright = max(map(len, column_names), default=0) < 3
+    ax.tick_params(axis="x", rotation=0 if upright else 45)
+    plt.setp(ax.get_xticklabels(), ha="center" if upright else "right", rotation_mode="anchor")
     ax.tick_params(axis="y", rotation=0)
     return _finished(ax, title)
 
@@ -173,9 +174,8 @@ def interval_plot(
     decimals = 2 if np.abs(values).max() < 2 else 1
     beside: Any = ("axes fraction", "data")
     for row, value in enumerate(values):
-        ax.annotate(
-            f"{round(value, decimals) + 0.0:.{decimals}f}", (1.01, row), xycoords=beside, va="center", fontsize=10
-        )
+        shown = f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−")  # as on the axis
+        ax.annotate(shown, (1.01, row), xycoords=beside, va="center", fontsize=10)
     ax.set_yticks(rows, [label(name) for name in estimates])
     ax.set_ylim(len(estimates) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)

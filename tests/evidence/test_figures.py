@@ -143,7 +143,7 @@ def test_intervals_stand_in_the_order_given_with_the_first_on_top_and_their_valu
     axes = a_figure().axes[0]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["mean", "cls"]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]
-    assert list(named(axes)) == ["0.0", "-2.0"]
+    assert list(named(axes)) == ["0.0", "−2.0"]
 
 
 def test_intervals_are_those_of_the_estimates_at_the_level_asked_for():

@@ -10,12 +10,13 @@ from numpy.typing import ArrayLike
 from stlib.evidence.drawings.canvas import BLUE, DASH, GREY, INK, RED, SMALL, Drawing, fit
 
 ROW, TOP = 40.0, 52.0
+HERE, THERE = 342.0, 398.0
 LEFT, RIGHT, BOTTOM = 436.0, 740.0, 30.0
 SHOWN = 64
 
 
 def two_spaces(vectors: ArrayLike, plane: ArrayLike, texts: Sequence[str]) -> Drawing:
-    """A few sentences with their nearest neighbours: in all dimensions, and whether the plane keeps them.
+    """A few sentences with their nearest neighbours: in all dimensions and in the plane, which may lose them.
 
     Args:
         vectors: unit vectors [n, H], n from 3 to 10.
@@ -33,14 +34,16 @@ def two_spaces(vectors: ArrayLike, plane: ArrayLike, texts: Sequence[str]) -> Dr
     end = TOP + ROW * count
     drawing = Drawing("Two spaces", end + 40)
     drawing.text(12, 16, f"in {width} dimensions", anchor="start", weight="bold")
-    drawing.text(398, 16, "nearest", SMALL, anchor="end", fill=GREY)
+    drawing.text(HERE, 16, "nearest", SMALL, fill=GREY)
+    drawing.text(THERE, 16, "in plane", SMALL, fill=GREY)
     drawing.text(LEFT, 16, "in the plane", anchor="start", weight="bold")
     for row in range(count):
         y = TOP + ROW * row
         drawing.numbered(22, y, row + 1)
-        drawing.text(40, y - 9, fit(texts[row], 330, SMALL), SMALL, anchor="start")
-        drawing.bars(40, y, 316, 20, vectors[row, :SHOWN], BLUE, most=float(np.abs(vectors[:, :SHOWN]).max()))
-        drawing.numbered(386, y, int(nearest[row]) + 1)
+        drawing.text(40, y - 9, fit(texts[row], 270, SMALL), SMALL, anchor="start")
+        drawing.bars(40, y, 270, 20, vectors[row, :SHOWN], BLUE, most=float(np.abs(vectors[:, :SHOWN]).max()))
+        drawing.numbered(HERE, y, int(nearest[row]) + 1)
+        drawing.numbered(THERE, y, int(here[row]) + 1, BLUE if kept[row] else RED)
     span = plane.max(axis=0) - plane.min(axis=0)
     room = np.array([RIGHT - LEFT - 40, end - 44 - 40])
     scale = float((room / span).min())
@@ -51,7 +54,7 @@ def two_spaces(vectors: ArrayLike, plane: ArrayLike, texts: Sequence[str]) -> Dr
         along = at[to] - at[row]
         apart = float(np.hypot(*along)) or 1.0
         start, stop = at[row] + 11 * along / apart, at[to] - 13 * along / apart
-        if apart > 26:
+        if apart > 44:  # closer dots leave no room for an arrow: the columns on the left say it
             look = {"stroke": INK} if kept[row] else {"stroke": RED, "dash": DASH}
             drawing.arrow(tuple(start.tolist()), tuple(stop.tolist()), **look)
     for row, (x, y) in enumerate(at.tolist()):
