@@ -2,17 +2,18 @@
 
 A timing differs from process to process more than within one (where memory lies, what else runs), so processes are the
 units. In each, all ways encode the same texts in turn, and ratios are taken within a round: a machine that slows down
-half-way favours none. One thread works: several wait for each other wherever the machine is busy. Run as a program,
-this file is one such process: a folder in, texts on stdin, gains out.
+half-way favours none. One thread works: several wait for each other wherever the machine is busy. Each process is
+forked from a server that has imported torch and done nothing else: weights and packed weights are its own.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+import multiprocessing
+import os
 import time
+import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from stlib.evidence.study import Study
 
 LESSON = "07_speed"
-PROCESSES, ROUNDS, TEXTS = 5, 2, 120
+PROCESSES, ROUNDS, TEXTS = 5, 2, 60
 """Processes one after another, rounds in each after one that is not counted, texts in a round."""
 MOST_SECONDS = 4.0
 """After so long no further round begins."""
@@ -167,12 +168,18 @@ def measured(study: Study, processes: int = PROCESSES) -> dict[str, Estimate | N
 
 @lru_cache(maxsize=4)
 def _measured(folder: str, texts: tuple[str, ...], processes: int) -> dict[str, Estimate | None]:
-    command = [sys.executable, "-W", "ignore", "-m", __name__, folder]
-    runs = []
-    for _ in range(processes):
-        done = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, check=True)
-        runs.append(json.loads(done.stdout.splitlines()[-1]))
+    context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+    if os.name == "posix":
+        context.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(1, context, _alone, max_tasks_per_child=1) as pool:
+        runs = [pool.submit(one_process, folder, list(texts)).result() for _ in range(processes)]
     return over(runs)
+
+
+def _alone() -> None:
+    """One thread: on a busy machine several wait for each other, and that would be what is timed."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
 
 
 def over(runs: Sequence[dict[str, float]]) -> dict[str, Estimate | None]:
@@ -250,8 +257,3 @@ def reference(study: Study) -> dict[str, Any]:
             "by_tokens": padding(tokens[np.argsort(-tokens, kind="stable")]),
         }
     }
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)  # on a busy machine threads wait for each other, and that would be what is timed
-    print(json.dumps(one_process(sys.argv[1], json.load(sys.stdin))))
