@@ -1,6 +1,6 @@
 """Execute notebooks from top to bottom and store them with their outputs, without the traces of a run.
 
-python tools/store_notebooks.py [notebooks/02_pool_the_tokens.ipynb ...]     (default: all, with labs and solutions)
+python tools/store_notebooks.py [notebooks/02_pool_the_tokens.ipynb ...]     (default: all, with labs, solutions and hunts)
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def store(path: Path) -> float:
 
 def main(arguments: list[str]) -> None:
     folder = ROOT / "notebooks"
-    everything = [path for kind in ("", "labs/", "solutions/") for path in sorted(folder.glob(f"{kind}0*.ipynb"))]
+    kinds = ("", "labs/", "solutions/", "hunts/", "hunts/solutions/")
+    everything = [path for kind in kinds for path in sorted(folder.glob(f"{kind}[0-9]*.ipynb"))]
     paths = [Path(argument) for argument in arguments] or everything
     for path in paths:
         print(f"{path.name}: {store(path.resolve()):.0f} s", flush=True)
