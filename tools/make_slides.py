@@ -32,7 +32,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Slide:
-    """short: part of the ten minutes. cell: where it comes from, -1 for the frame. notes: Markdown, a paragraph each."""
+    """short: part of the ten minutes. cell: where it comes from, -1: the frame. notes: Markdown, a paragraph each."""
 
     kind: str
     heading: str
@@ -110,8 +110,11 @@ def _cell(lesson: teaching.Lesson, heading: str, cell: Any, number: int) -> Iter
     """Code that teaches, the question before its result, and the result."""
     outputs = [(kind, content) for kind, content in map(parts.shown, cell.outputs) if kind]
     question = lesson.question_of(cell.source)
-    code = parts.teaching_code(cell.source)
-    if code and {kind for kind, _ in outputs} != {"verdict"}:
+    kinds = {kind for kind, _ in outputs}
+    code = "" if kinds == {"verdict"} else parts.teaching_code(cell.source)
+    if kinds == {"printed"} and 0 < code.count("\n") < 10:  # what was printed says little without its code
+        outputs, code = [("printed", parts.coloured(code, 250) + outputs[0][1])], ""
+    if code:
         yield Slide("programme", heading, parts.coloured(code), not outputs, number)
     if question:
         ask = f'<p class="ask">{escape(question.ask)}</p><p class="write">Write your answer down.</p>'
@@ -140,9 +143,10 @@ def _verdict(one: dict[str, str]) -> str:
     claim = definition(one["id"])
     measured = f'<p class="measured">{escape(one["measured"])}</p>' if one["measured"] else ""
     return (
-        f'<p class="verdict-line"><span class="mark">{one["symbol"]} {one["verdict"]}</span>: {escape(one["sentence"])}</p>'
-        f"{measured}<p class=\"advice\">{escape(claim.advice(one['verdict']))}<br>"  # type: ignore[arg-type]
-        f"It may flip when: {escape(claim.flips_when)}.</p>"
+        f'<p class="verdict-line"><span class="mark">{one["symbol"]} {one["verdict"]}</span>: '
+        f"{parts.inline(one['sentence'])}</p>"
+        f'{measured}<p class="advice">{parts.inline(claim.advice(one["verdict"]))}<br>'  # type: ignore[arg-type]
+        f"It may flip when: {parts.inline(claim.flips_when)}.</p>"
     )
 
 
@@ -217,7 +221,7 @@ def page(title: str, slides: list[Slide]) -> str:
 
 def _marked(slide: Slide) -> dict[str, Any]:
     notes = Markup("".join(map(parts.written, slide.notes)))
-    heading = Markup(re.sub(r"</?p>", "", parts.written(slide.heading)).strip())
+    heading = Markup(parts.inline(slide.heading))
     return vars(slide) | {"content": Markup(slide.content), "notes": notes, "heading": heading}
 
 

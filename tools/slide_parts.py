@@ -33,6 +33,11 @@ def written(markdown: str) -> str:
     return str(mistune.html(text))
 
 
+def inline(markdown: str) -> str:
+    """One line of Markdown, without a paragraph around it."""
+    return re.sub(r"</?p>", "", written(markdown)).strip()
+
+
 def words(text: str) -> int:
     return len(re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL).split())
 
@@ -94,20 +99,20 @@ def _serves(node: ast.stmt) -> bool:
     return any(isinstance(one, ast.Name) and one.id in _SERVES for one in ast.walk(node))
 
 
-def coloured(source: str) -> str:
+def coloured(source: str, height: int = 530) -> str:
     """Code as HTML, its letters as large as fit."""
-    size = _letters(source, largest=24, smallest=18, width=1095)
+    size = _letters(source, largest=24, smallest=18, width=1095, height=height)
     code = highlight(source, PythonLexer(), HtmlFormatter(nowrap=True))
     return f'<pre class="code" style="font-size:{size}px">{code}</pre>'
 
 
-def printed(text: str) -> str:
+def printed(text: str, height: int = 530) -> str:
     """What a cell printed."""
-    size = _letters(text, largest=34, smallest=22, width=1140)
+    size = _letters(text, largest=34, smallest=22, width=1140, height=height)
     return f'<pre class="printed" style="font-size:{size}px">{html.escape(text)}</pre>'
 
 
-def _letters(text: str, largest: int, smallest: int, width: int) -> int:
+def _letters(text: str, largest: int, smallest: int, width: int, height: int) -> int:
     """The size of letters in pixels: long lines are broken rather than set below `smallest`, which many lines may be.
 
     A letter is 0.605 of its size wide, a line 1.35 of it high.
@@ -117,7 +122,7 @@ def _letters(text: str, largest: int, smallest: int, width: int) -> int:
     def fits(size: int) -> bool:
         rows = sum(max(1, math.ceil(length * size * 0.605 / width)) for length in lengths)
         whole = max(lengths) * size * 0.605 < width or size <= smallest
-        return whole and rows * 1.35 * size < 530
+        return whole and rows * 1.35 * size < height
 
     return next((size for size in range(largest, 12, -1) if fits(size)), 12)
 
@@ -143,4 +148,6 @@ def shown(output: Any) -> tuple[str, str]:
 
 def verdict_of(output: Any) -> dict[str, str] | None:
     found = _VERDICT.search(output.get("data", {}).get("text/markdown", ""))
-    return dict(zip(("symbol", "verdict", "sentence", "measured", "id"), found.groups(""), strict=True)) if found else None
+    return (
+        dict(zip(("symbol", "verdict", "sentence", "measured", "id"), found.groups(""), strict=True)) if found else None
+    )

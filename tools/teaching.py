@@ -87,16 +87,19 @@ def _lesson(number: str, title: str, body: str) -> Lesson:
             raise ValueError(f"docs/teaching.md: lesson {number} has no part {begin!r}")
         return found[1].strip()
 
-    exercise, leave = re.fullmatch(r"\*([^*]+?)\*[:,]?(.*)", one_line(part(r"Leave them with"))).groups()  # type: ignore[union-attr]
+    def line(begin: str) -> str:
+        return one_line(part(begin))
+
+    left = re.fullmatch(r"\*([^*]+?)\*[:,]?(.*)", line("Leave them with"))
+    if left is None:
+        raise ValueError(f"docs/teaching.md: lesson {number} leaves them with no exercise in italics")
     return Lesson(
-        number,
-        title,
-        *(one_line(part(rf"{name}\.")) for name in ("Aim", "The surprise", "Ten minutes", "Thirty minutes")),
+        number, title, line(r"Aim\."), line(r"The surprise\."), line(r"Ten minutes\."), line(r"Thirty minutes\."),
         tuple(_question(number, item) for item in _items(part(r"Ask before you show\."))),
         dict(pair for item in _items(part(r"If it comes out otherwise\.")) for pair in _otherwise(item)),
-        exercise.rstrip("?."),
-        leave.strip(),
-    )
+        left[1].rstrip("?."),
+        left[2].strip(),
+    )  # fmt: skip
 
 
 def _items(text: str) -> list[str]:
