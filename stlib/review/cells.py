@@ -24,7 +24,8 @@ _WRITTEN = {*_TAGS, "details", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "img", 
 _FOREIGN = "audio canvas embed iframe math noembed noframes noscript object option plaintext script select style svg"
 _WITH_CONTENT = {*_FOREIGN.split(), "template", "textarea", "title", "video", "xmp"}  # of which the words go as well
 _CELLS = {"colspan", "rowspan", "scope", "style"}
-_ATTRIBUTES = {
+_ATTRIBUTES: dict[str, set[str]] = {
+    "*": set(),  # else nh3 allows two everywhere
     "a": {"href"},
     "abbr": {"title"},
     "tr": {"style"},
