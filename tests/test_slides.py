@@ -77,7 +77,7 @@ def test_the_notes_of_the_speaker_are_not_on_the_slide(decks: list[Path], browse
 def test_a_deck_asks_every_question_right_before_what_answers_it(lesson: teaching.Lesson) -> None:
     slides = make_slides.deck(lesson, _notebook(lesson))
     for question in lesson.questions:
-        place = next(n for n, one in enumerate(slides) if question.hear in " ".join(one.notes))
+        place = next(n for n, one in enumerate(slides) if f"**You will hear:** {question.hear}" in one.notes)
         assert slides[place].kind == "question" and "Write your answer down" in slides[place].content
         reveal = slides[place + 1]
         assert reveal.cell == slides[place].cell and question.then in " ".join(reveal.notes), question.ask

@@ -69,19 +69,10 @@ def deck(lesson: teaching.Lesson, notebook: nbformat.NotebookNode) -> list[Slide
 
 
 def _title(lesson: teaching.Lesson, notebook: nbformat.NotebookNode) -> Slide:
-    decision = boxed(notebook)["The decision"]
+    decision = teaching.boxed(notebook)["The decision"]
     notes = (f"**Aim.** {lesson.aim}", f"**Ten minutes.** {lesson.ten}", f"**Thirty minutes.** {lesson.thirty}")
     content = f'<div class="decision">{parts.written(decision)}</div>'
     return Slide("title", lesson.title, content, True, notes=notes, level="h1")
-
-
-def boxed(notebook: nbformat.NotebookNode) -> dict[str, str]:
-    """The box at the head of a lesson: "The decision", "Short answer", "It flips when"."""
-    quoted = "\n".join(line[1:].strip() for line in notebook.cells[0].source.splitlines() if line.startswith(">"))
-    return {
-        found[1]: teaching.one_line(found[2])
-        for found in re.finditer(r"\*\*([\w ]+?)\.?\*\*(.*?)(?=\n\n|\Z)", quoted, re.DOTALL)
-    }
 
 
 def _lesson_says(blocks: list[str]) -> tuple[str, ...]:
@@ -165,7 +156,7 @@ def _with_short_sections(slides: list[Slide]) -> list[Slide]:
 
 def _answered(slides: list[Slide], notebook: nbformat.NotebookNode) -> list[Slide]:
     """The short answer in front of the decision's words."""
-    box = boxed(notebook)
+    box = teaching.boxed(notebook)
     content = parts.written(f"{box['Short answer']}\n\n**It flips when** {box['It flips when']}")
     answer = Slide("answer", "The short answer", content, True)
     place = next((n for n, one in enumerate(slides) if one.heading == "Decision"), len(slides) - 1)

@@ -73,6 +73,15 @@ def notebook_of(number: str) -> Path:
     return path
 
 
+def boxed(notebook: nbformat.NotebookNode) -> dict[str, str]:
+    """The box at the head of a lesson: "The decision", "Short answer", "It flips when"."""
+    quoted = "\n".join(line[1:].strip() for line in notebook.cells[0].source.splitlines() if line.startswith(">"))
+    return {
+        found[1]: one_line(found[2])
+        for found in re.finditer(r"\*\*([\w ]+?)\.?\*\*(.*?)(?=\n\n|\Z)", quoted, re.DOTALL)
+    }
+
+
 @cache
 def lessons() -> dict[str, Lesson]:
     """By number, "00" to "09". ValueError: a lesson of the guide that lacks a part."""
