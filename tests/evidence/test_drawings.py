@@ -228,6 +228,16 @@ def test_the_mask_counts_padding():
         drawings.mask_grid([["a"] * 5], length=4)
 
 
+@pytest.mark.parametrize("length", [None, 19])
+def test_the_mask_writes_each_token_out_however_much_padding_there_is(length):
+    batch = [
+        ["[CLS]", "a", "ref", "##und", "?", "[SEP]"],
+        ["[CLS]", "can", "you", "send", "the", "bill", "to", "my", "office", "?", "[SEP]"],
+    ]
+    written = [shape.text for shape in texts(drawings.mask_grid(batch, length=length))]
+    assert {token for row in batch for token in row} <= set(written)
+
+
 def test_of_any_cloud_pca_keeps_the_most():
     shares = [
         int(text.text.split()[0]) for text in texts(drawings.slices(values(30, 2, seed=5))) if "spread" in text.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 from stlib.evidence.drawings.canvas import BLUE, PALE_BLUE, RED_INK, SMALL, Drawing, width_of
 
@@ -27,7 +28,7 @@ def mask_grid(
     if length is not None and length < longest:
         raise ValueError(f"length: expected at least {longest}, the tokens of the longest sentence, got {length}")
     longest = length or longest
-    step = (RIGHT - LEFT) / longest
+    edges = _edges(tokens, longest)
     empty = sum(longest - len(words) for words in tokens)
     drawing = Drawing("The mask", TOP + len(tokens) * (CELL + 6) + 8)
     drawing.code(LEFT, 22, f"[{len(tokens)}, {longest}]", SMALL, anchor="start")
@@ -42,9 +43,9 @@ def mask_grid(
     for row, words in enumerate(tokens):
         y, missing = TOP + row * (CELL + 6), longest - len(words)
         for at, word in enumerate(words):
-            drawing.cell(LEFT + at * step, y, step, CELL, word, PALE_BLUE)
+            drawing.cell(edges[at], y, edges[at + 1] - edges[at], CELL, word, PALE_BLUE)
         if missing:
-            drawing.void(LEFT + len(words) * step, y, missing * step, CELL, "padding")
+            drawing.void(edges[len(words)], y, RIGHT - edges[len(words)], CELL, "padding")
         drawing.text(WITH, y + CELL / 2, f"{len(words)} states", SMALL)
         drawing.text(
             WITHOUT, y + CELL / 2, f"{len(words)} + {missing} padding" if missing else f"{len(words)} states", SMALL
@@ -56,3 +57,13 @@ def mask_grid(
         "each sentence's own tokens; without it, padding counts as well."
     )
     return drawing
+
+
+def _edges(tokens: Sequence[Sequence[str]], length: int) -> list[float]:
+    """Where the columns begin and end: each as wide as its tokens ask for, and what is left over shared by all."""
+    asked = [
+        max((width_of(words[at], SMALL) + 5 for words in tokens if at < len(words)), default=6.0)
+        for at in range(length)
+    ]
+    scale, left = min(1.0, (RIGHT - LEFT) / sum(asked)), max(0.0, RIGHT - LEFT - sum(asked))
+    return [LEFT, *(LEFT + scale * total + left * at / length for at, total in enumerate(accumulate(asked), 1))]
