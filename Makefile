@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: review test lines lab slides notebooks bench clean
+.PHONY: review test lines lab slides checklist site notebooks bench clean
 
 review: $(STAMP)  ## the whole series on the built-in example (or ARGS="--model M --pairs F"), as build/review/index.html
 	$(BIN)/python -m stlib review --out build/review $(ARGS)
@@ -20,8 +20,14 @@ lines:  ## how long the core is; fails above its limits
 lab: $(STAMP)  ## JupyterLab on the series
 	$(BIN)/jupyter lab notebooks
 
-slides: $(STAMP)  ## slides of the lessons, as slides/*.html
+slides: $(STAMP)  ## slides of the lessons and of the series, each one file, as slides/*.html
 	$(BIN)/python tools/make_slides.py
+
+checklist: $(STAMP)  ## the nine decisions on one page to print, as build/checklist.html
+	$(BIN)/python tools/make_checklist.py
+
+site: $(STAMP)  ## lessons, guides, claims and API as one static site, as build/site/index.html
+	$(BIN)/python tools/make_site.py
 
 notebooks: $(STAMP)  ## run the notebooks and store them with their outputs
 	$(BIN)/python tools/store_notebooks.py
