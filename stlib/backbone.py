@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from stlib.files import as_value_error, read_json, warn
+from stlib.modules import in_evaluation
 
 ATTENTION = ("auto", "bidirectional", "causal")
 #: What a backbone's weights may be kept in: the name that `dtype` takes -> torch's type. With int8 they stay float32,
@@ -27,9 +28,7 @@ class Backbone(nn.Module):
     """Token ids [B, T] -> token states [B, T, H].
 
     Attributes:
-        model: the Hugging Face model as it is saved.
-        width: H, from the config.
-        positions: how many tokens fit, or `None` where positions are relative.
+        model: the Hugging Face model as it is saved. One of another family goes into a `Backbone` of its own.
         pad_id: the token id that stands in padded cells.
         causal: true where a token sees only what stands before it.
         int8: the fast path is to multiply in 8 bits.
@@ -39,8 +38,6 @@ class Backbone(nn.Module):
         super().__init__()
         self.model = model
         self.pad_id = pad_id
-        self.width: int = self.config.hidden_size
-        self.positions = _usable_positions(self.encoder)
         # transformers 5 swallows what it does not know in **kwargs, so only what the forward names is passed
         self.accepts = set(inspect.signature(self.encoder.forward).parameters)
         self.causal = _is_causal(self)
@@ -54,6 +51,17 @@ class Backbone(nn.Module):
     def encoder(self) -> Any:
         """The part that encodes, a Hugging Face model: of BART, `last_hidden_state` would be the decoder's."""
         return _encoding_part(self.model)
+
+    @property
+    def width(self) -> int:
+        """H, from the config."""
+        width: int = self.config.hidden_size
+        return width
+
+    @property
+    def positions(self) -> int | None:
+        """How many tokens fit, or `None` where positions are relative."""
+        return _usable_positions(self.encoder)
 
     @property
     def vocabulary(self) -> int:
@@ -113,8 +121,7 @@ def _is_causal(backbone: Backbone) -> bool:
     Raises:
         ValueError: the two disagree, so that a text's vector would depend on its batch mates.
     """
-    training = backbone.model.training
-    backbone.model.eval()
+    backbone = in_evaluation(backbone)
     # Three rows in one batch: a text, the same with another last token, and a longer one that forces padding.
     spare = [token for token in range(3, 12) if token != backbone.pad_id]
     short, changed, longer = spare[:4], [*spare[:3], spare[4]], spare[:6]
@@ -123,7 +130,6 @@ def _is_causal(backbone: Backbone) -> bool:
     mask = torch.tensor([[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 0, 0], [1] * 6], device=batch.device)
     padded = backbone(batch, mask)[:2, 0].float()
     alone = backbone(batch[:2, :4])[:, 0].float()
-    backbone.model.train(training)
     answers = {bool((first - second).abs().max() <= 1e-6) for first, second in (padded, alone)}
     if len(answers) > 1:
         raise ValueError(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
+import copy
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,27 +14,37 @@ import torch
 from torch import Tensor
 
 from stlib import checks
-from stlib.estimator import Estimator
-from stlib.fast import FastBackbone, has_hooks
+from stlib.backbone import Backbone
+from stlib.estimator import Estimator, Parameter
+from stlib.fast import FastBackbone, StatesOf
 from stlib.files import as_value_error
 from stlib.hub import DEFAULT_MODEL
+from stlib.identity import identity
 from stlib.model import SentenceTransformer
+from stlib.modules import in_evaluation, is_listened_to, without_autocast
 from stlib.pooling import Pooling
+from stlib.similarity import cosines
 from stlib.tokens import TRUNCATION, BareTokenizer, batches
 
 _BATCH_TOKENS = 4096
-# Held while something is set on a model or made of it: threads may share an encoder, and encoders a model.
-_LOCK = threading.RLock()
+# What is chosen while a model is loaded, and what is taken where nothing is said.
+_CHOICES: dict[str, Any] = SentenceTransformer.from_pretrained.__func__.__kwdefaults__  # type: ignore[attr-defined]
+_LOCK = threading.RLock()  # held while weights are packed, so that threads that share an encoder do not all do it
 
 
 class SentenceEncoder(Estimator):
     """Sentences in, vectors out. Works in a scikit-learn `Pipeline`.
 
+    Vectors are those of the model and the tokenizer as they are at the call, also while others train the model. Packed
+    weights give them where no hook and no patched `forward` is to be called. Not noticed: a row written by `.data`, a
+    number set in a layer, a config or a vocabulary, patches of torch's functions. Then make a new encoder.
+
     Args:
         model: a name, a folder or a `SentenceTransformer`, whose own choices then hold.
         pooling, output_dim, normalize, attention, dtype, revision: as in `SentenceTransformer.from_pretrained`.
         device: "cpu", "cuda", …; `None` takes a GPU where there is one.
-        max_length: tokens a text, special ones included, 1 to the model's positions; `None` takes the checkpoint's.
+        max_length: tokens a text, special ones included, 1 to the model's positions; `None` takes the model's. It is
+            the encoder's own. A model that the encoder has loaded itself gets it, too, and is saved with it.
         truncation: of longer texts: "warn" once a call, "error" or "ignore".
 
     Raises:
@@ -46,6 +56,10 @@ class SentenceEncoder(Estimator):
         >>> encoder.encode(["A dog barks.", "A hound is barking."]).shape
         (2, 384)
     """
+
+    _model: SentenceTransformer
+    _stated: int | None  # the limit in the folder, where the encoder has loaded the model itself
+    truncation = Parameter()
 
     def __init__(
         self,
@@ -61,24 +75,39 @@ class SentenceEncoder(Estimator):
         max_length: int | None = None,
         truncation: str = "warn",
     ) -> None:
-        choices = {"pooling": pooling, "output_dim": output_dim, "normalize": normalize, "attention": attention,
-                   "dtype": dtype, "revision": revision}  # fmt: skip
-        self._params = {"model": model, **choices, "device": device, "max_length": max_length, "truncation": truncation}
-        checks.choice("truncation", truncation, TRUNCATION)
-        with as_value_error(f"device={device!r} is not available"):
-            torch.empty(0, device=device)
-        self.model = _given_or_loaded(model, choices)
-        self.truncation = truncation
-        if max_length is not None:
-            self.max_length = max_length
-        self.model.to(device or ("cuda" if torch.cuda.is_available() else self._device))
         self.packed = True  # False: the plain path, to compare with
-        self._fast: FastBackbone | None = None  # both are made when they are needed
-        self._bare: BareTokenizer | None = None
+        self._params = {}
+        self._become(
+            model=model, pooling=pooling, output_dim=output_dim, normalize=normalize, attention=attention, dtype=dtype,
+            revision=revision, device=device, max_length=max_length, truncation=truncation,
+        )  # fmt: skip
+
+    def _become(self, **changes: Any) -> None:
+        """Take other arguments: all, or none where one is refused. The model stays where none of them decides it."""
+        params = self._params | changes
+        checks.choice("truncation", params["truncation"], TRUNCATION)
+        _check_device(params["device"])
+        state, chosen = self.__dict__ | {"_params": params}, bool(changes.keys() & {"model", *_CHOICES})
+        if chosen:
+            model = _given_or_loaded(params["model"], {name: params[name] for name in _CHOICES})
+            state |= {"_model": model, "_stated": None if model is params["model"] else model.max_length, "_made": {}}
+        model, limit = state["_model"], params["max_length"]
+        if limit is not None:
+            checks.positive_integer("max_length", limit, model.backbone.positions)
+        if chosen or "device" in changes:
+            model.to(params["device"] or ("cuda" if torch.cuda.is_available() else _device(model)))
+        if state["_stated"] is not None and (chosen or "max_length" in changes):
+            model.max_length = limit or state["_stated"]
+        self.__dict__.update(state)  # at once: an `encode` that has begun goes on with what was there
 
     @property
-    def _device(self) -> torch.device:
-        return next(self.model.parameters()).device
+    def model(self) -> SentenceTransformer:
+        """What is set here is what may be given as `model`; arguments that chose the last one are dropped."""
+        return self._model
+
+    @model.setter
+    def model(self, value: Any) -> None:
+        self._become(**_CHOICES, model=value)
 
     @property
     def tokenizer(self) -> Any:
@@ -92,13 +121,12 @@ class SentenceEncoder(Estimator):
 
     @property
     def max_length(self) -> int:
-        """Tokens a text, special ones included. What is set here is what gets saved."""
-        return self.model.max_length
+        """Tokens a text, special ones included: the encoder's own limit, else the model's."""
+        return int(self._params["max_length"] or self.model.max_length)
 
     @max_length.setter
-    def max_length(self, value: int) -> None:
-        self.model.max_length = checks.positive_integer("max_length", value, self.model.backbone.positions)
-        self._params["max_length"] = value
+    def max_length(self, value: int | None) -> None:
+        self._become(max_length=value)
 
     def encode(
         self,
@@ -125,33 +153,38 @@ class SentenceEncoder(Estimator):
 
         Raises:
             TypeError: something else than `str` among the texts; the message names its index and type.
-            ValueError: a lone surrogate; a text beyond `max_length` under `truncation="error"`; an unknown prompt name.
+            ValueError: a lone surrogate; a text beyond `max_length` under `truncation="error"`; an unknown prompt name;
+                a prompt that takes up all of `max_length` and is left out of the vectors.
 
         The result depends neither on batch, nor on order, nor on batch mates (float32: within 1e-5). Texts of equal
         token count go together, so nothing is padded and no mask is needed.
         """
         texts = checks.sentences(sentences)
         budget = _BATCH_TOKENS if batch_tokens is None else checks.positive_integer("batch_tokens", batch_tokens)
-        prefix = self.model.prompt(prompt, prompt_name)
-        ids = self._token_ids([prefix + text for text in texts] if prefix else texts)
-        skipped = 0 if self.model.include_prompt or not prefix else self._tokenize().prompt_length(prefix)
-        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        with _evaluating(self.model):
-            for rows, states in self._states(ids, budget, show_progress):  # [b], [b, T, H]
+        now = copy.copy(self)  # what other threads set meanwhile holds from their next call on
+        prefix = now.model.prompt(prompt, prompt_name)
+        left_out = prefix and not now.model.include_prompt
+        skipped = now._tokenize().prompt_length(prefix, now.max_length) if left_out else 0
+        ids = now._token_ids([prefix + text for text in texts] if prefix else texts, skipped)
+        vectors = np.zeros((len(texts), now.dimension), dtype=np.float32)
+        with _evaluating(now.model) as model:
+            states_of = now._states_function(model.backbone)
+            for rows, states in _states(states_of, ids, _device(model), budget, show_progress):  # [b], [b, T, H]
                 mask = None
                 if skipped:
                     mask = (torch.arange(states.shape[1], device=states.device) >= skipped).expand(states.shape[:2])
-                vectors[rows] = self.model.head(states, mask).cpu().numpy()
+                vectors[rows] = model.head(states, mask).cpu().numpy()
         result: Any = vectors[0] if isinstance(sentences, str) else vectors
-        return torch.from_numpy(result).to(self._device) if convert_to_tensor else result
+        return torch.from_numpy(result).to(_device(now.model)) if convert_to_tensor else result
 
     def token_embeddings(self, sentences: str | Iterable[str]) -> list[np.ndarray]:
         """Token states of each text, special tokens included: a list of float32 arrays [T_i, H]."""
-        texts = checks.sentences(sentences)
-        ids = self._token_ids(texts)
-        found: list[np.ndarray] = [np.zeros((0, self.model.backbone.width), dtype=np.float32)] * len(texts)
-        with _evaluating(self.model):
-            for rows, states in self._states(ids, _BATCH_TOKENS):
+        texts, now = checks.sentences(sentences), copy.copy(self)
+        ids = now._token_ids(texts)
+        found: list[np.ndarray] = [np.zeros((0, now.model.backbone.width), dtype=np.float32)] * len(texts)
+        with _evaluating(now.model) as model:
+            states_of = now._states_function(model.backbone)
+            for rows, states in _states(states_of, ids, _device(model), _BATCH_TOKENS):
                 for row, state in zip(rows, states.float().cpu().numpy(), strict=True):
                     found[row] = state
         return found
@@ -169,124 +202,78 @@ class SentenceEncoder(Estimator):
             TypeError: neither sentences nor vectors.
             ValueError: vectors that are not [n, D], or of unequal D.
         """
-        sides = [_texts_or_vectors("a", a)] + ([] if b is None else [_texts_or_vectors("b", b)])
-        texts = [text for side in sides if isinstance(side, list) for text in side]
-        vectors = self.encode(texts)  # in one call, so that there is one warning at most
-        units = []
-        for side in sides:
-            if isinstance(side, list):
-                side, vectors = vectors[: len(side)], vectors[len(side) :]
-            units.append(_unit_length(side))
-        if units[0].shape[1] != units[-1].shape[1]:
-            raise ValueError(f"a has vectors of {units[0].shape[1]} numbers and b of {units[-1].shape[1]}")
-        similarity: np.ndarray = units[0] @ units[-1].T
-        return similarity
+        return cosines(a, b, self.encode)
 
-    def __repr__(self) -> str:
-        given = ", ".join(f"{name}={value!r}" for name, value in self._params.items() if name != "model")
-        name = self._params["model"] if isinstance(self._params["model"], (str, os.PathLike)) else "SentenceTransformer"
-        return f"SentenceEncoder({os.fspath(name)!r}, {given})"
+    def identity(self) -> str:
+        """SHA-256 of all that decides the vectors but the prompt, wherever the model was loaded from."""
+        return identity(self.model, [self.max_length, self._tokenize().identity()])
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_fast": None, "_bare": None}
+    @property
+    def _fast(self) -> FastBackbone | None:
+        return self._made.get("fast")
 
     def _tokenize(self) -> BareTokenizer:
-        if self._bare is None or not self._bare.is_current(self.tokenizer):
-            self._bare = BareTokenizer(self.tokenizer)
-        return self._bare
+        bare: BareTokenizer | None = self._made.get("bare")
+        if bare is None or not bare.is_current(self.tokenizer):
+            bare = self._made["bare"] = BareTokenizer(self.tokenizer)
+        return bare
 
-    def _token_ids(self, texts: list[str]) -> list[np.ndarray]:
+    def _token_ids(self, texts: list[str], prompt: int = 0) -> list[np.ndarray]:
         """int32 [T] of each text, cut to `max_length`. Truncation is reported before anything is computed."""
-        ids = self._tokenize().cut(texts, self.max_length, self.truncation)
-        if len(self.tokenizer) > self.model.backbone.vocabulary:
-            _check_embeddings(ids, self.model.backbone.vocabulary)
-        return ids
+        known = self.model.backbone.vocabulary
+        return self._tokenize().cut(texts, self.max_length, self.truncation, vocabulary=known, prompt=prompt)
 
-    def _states(
-        self, ids: list[np.ndarray], budget: int, show_progress: bool = False
-    ) -> Iterator[tuple[list[int], Tensor]]:
-        """Row numbers [b] and token states [b, T, H] of texts with equal token counts, longest first."""
-        from tqdm import tqdm
-
-        states_of = self._states_function()
-        with tqdm(total=len(ids), unit="text", disable=not show_progress) as bar:
-            for groups in batches(ids, budget):
-                batch = [torch.from_numpy(np.stack([ids[row] for row in rows])).long() for rows in groups]
-                found = states_of([group.to(self._device) for group in batch])
-                for rows, states in zip(groups, found, strict=True):
-                    yield rows, states
-                    bar.update(len(rows))
-
-    def _states_function(self) -> Callable[[Sequence[Tensor]], list[Tensor]]:
-        """Groups [b, T] of token ids -> their states: the fast path where it is to be had, else the backbone itself."""
-        backbone = self.model.backbone
-        if not self.packed or has_hooks(backbone):
+    def _states_function(self, backbone: Backbone) -> StatesOf:
+        """Groups [b, T] of token ids -> their states: the fast path where it is to be had, else `backbone` itself."""
+        if not self.packed or is_listened_to(backbone):
             return lambda groups: [backbone(input_ids) for input_ids in groups]
         with _LOCK:
-            if self._fast is None or not self._fast.is_current():
-                self._fast = FastBackbone(backbone)
-            return self._fast
+            fast: FastBackbone | None = self._fast
+            if fast is None or not fast.is_current(self.model.backbone):
+                fast = self._made["fast"] = FastBackbone(self.model.backbone)
+            return fast
+
+
+def _states(
+    states_of: StatesOf, ids: list[np.ndarray], device: torch.device, budget: int, show_progress: bool = False
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Row numbers [b] and token states [b, T, H] of texts with equal token counts, longest first."""
+    from tqdm import tqdm
+
+    with tqdm(total=len(ids), unit="text", disable=not show_progress) as bar:
+        for groups in batches(ids, budget):
+            batch = [torch.from_numpy(np.stack([ids[row] for row in rows])).long().to(device) for rows in groups]
+            for rows, states in zip(groups, states_of(batch), strict=True):
+                yield rows, states
+                bar.update(len(rows))
 
 
 @contextlib.contextmanager
-def _evaluating(model: SentenceTransformer) -> Iterator[None]:
-    """No gradients and no dropout inside; a model in training goes back to it, and works for one thread at a time."""
-    with torch.no_grad(), contextlib.ExitStack() as until_done:  # not inference mode: the result may be trained on
-        until_done.enter_context(_LOCK)
-        training = [module for module in model.modules() if module.training]
-        if not training:
-            until_done.close()  # the lock: nothing is set, so that all may work at once
-        for module in training:
-            module.training = False
-            until_done.callback(setattr, module, "training", True)
-        yield
+def _evaluating(model: SentenceTransformer) -> Iterator[SentenceTransformer]:
+    """The model without dropout, gradients and autocast: itself, or a twin where it is in training, which it stays."""
+    # not inference mode: the result may be trained on
+    with torch.no_grad(), without_autocast(_device(model)):
+        yield in_evaluation(model) if any(part.training for part in model.modules()) else model
+
+
+def _check_device(device: Any) -> None:
+    with as_value_error(f"device={device!r} is not available"):
+        if torch.empty(0, device=device).is_meta:
+            raise ValueError("what lies there has shapes and no numbers")
+
+
+def _device(model: SentenceTransformer) -> torch.device:
+    return next(model.parameters()).device
 
 
 def _given_or_loaded(model: Any, choices: dict[str, Any]) -> SentenceTransformer:
     if isinstance(model, SentenceTransformer):
-        usual = inspect.signature(SentenceTransformer.from_pretrained).parameters
-        changed = [name for name, value in choices.items() if value != usual[name].default]
+        changed = [name for name, value in choices.items() if value != _CHOICES[name]]
         if changed:
             raise ValueError(f"{', '.join(changed)}: already decided by the SentenceTransformer given as model")
+        if any(weight.is_meta for weight in model.parameters()):
+            raise ValueError("model: its weights are on the device meta, where they have shapes and no numbers")
         return model
     if not isinstance(model, (str, os.PathLike)):
         raise ValueError(f"model must be a name, a path or a SentenceTransformer, got {type(model).__name__}")
     return SentenceTransformer.from_pretrained(model, **choices)
-
-
-def _check_embeddings(ids: list[np.ndarray], embeddings: int) -> None:
-    """A tokenizer may know more tokens than the model has embeddings for; then the error says which text has one."""
-    for index, row in enumerate(ids):
-        if row.max(initial=0) >= embeddings:
-            raise ValueError(
-                f"sentences[{index}] holds token id {row.max()}, but the model has {embeddings} embeddings"
-            )
-
-
-def _texts_or_vectors(name: str, value: Any) -> Any:
-    """One side of a comparison: a list of texts, which `encode` then checks, or vectors [n, D]."""
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, (bytes, bytearray, Mapping)) or not isinstance(value, Iterable):
-        raise TypeError(f"{name} must be sentences or vectors [n, D], got {type(value).__name__}")
-    if getattr(value, "ndim", 1) == 1:  # a collection, or one vector
-        value = [_plain(item) for item in value]
-        if not value or isinstance(value[0], (str, bytes, bool, type(None))):
-            return value
-    with as_value_error(f"{name} must be sentences or vectors [n, D]"):
-        vectors = np.atleast_2d(np.asarray(_plain(value), dtype=np.float32))
-    if vectors.ndim != 2:
-        raise ValueError(f"{name} must be sentences or vectors [n, D], got shape {vectors.shape}")
-    return vectors
-
-
-def _unit_length(vectors: np.ndarray) -> np.ndarray:
-    """Rows [n, D] scaled to length 1; zeros stay. By the largest number first: squares of tiny ones would vanish."""
-    largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0)
-    vectors = vectors / np.where(largest > 0, largest, np.float32(1))
-    unit: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return unit
-
-
-def _plain(value: Any) -> Any:
-    return value.detach().float().cpu().numpy() if isinstance(value, Tensor) else value

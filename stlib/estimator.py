@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 
+class Parameter:
+    """An attribute that is an argument of the constructor; to set it is to give another."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, estimator: Any, owner: type | None = None) -> Any:
+        return self if estimator is None else estimator._params[self._name]
+
+    def __set__(self, estimator: Any, value: Any) -> None:
+        estimator._become(**{self._name: value})
+
+
 class Estimator:
-    """For a class that keeps its constructor's arguments in `_params` and turns n texts into n vectors by `encode`."""
+    """For a class that turns n texts into n vectors by `encode`.
+
+    Its constructor's arguments lie in `_params`; `_become` takes others, all of them or none; what it has made of them
+    and could make again lies in `_made`, which copies share and which is not pickled.
+    """
 
     _params: dict[str, Any]
+    _made: dict[str, Any]
+    _become: Callable[..., None]
     encode: Callable[..., Any]
 
     def fit(self, X: Any = None, y: Any = None) -> Any:
@@ -31,13 +51,28 @@ class Estimator:
         return dict(self._params)
 
     def set_params(self, **params: Any) -> Any:
-        """Change constructor arguments: becomes what a new object with them is, or stays as it was."""
+        """Change constructor arguments: all of them, or none where one is refused."""
         unknown = sorted(set(params) - set(self._params))
         if unknown:
             raise ValueError(f"unknown parameters {unknown}: allowed are {list(self._params)}")
-        if params:
-            self.__dict__ = type(self)(**{**self._params, **params}).__dict__
+        self._become(**params)
         return self
+
+    def __copy__(self) -> Self:
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_made": {}}
+
+    def __repr__(self) -> str:
+        plain = (str, int, tuple, os.PathLike, type(None))
+        shown = {
+            name: repr(value) if isinstance(value, plain) else type(value).__name__
+            for name, value in self._params.items()
+        }
+        return f"{type(self).__name__}({', '.join(map('='.join, shown.items()))})"
 
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags

@@ -8,8 +8,8 @@ model that was trained, loaded into or rebuilt since is packed anew.
 
 from __future__ import annotations
 
-import copy
 import functools
+import itertools
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stlib.backbone import Backbone
+from stlib.modules import in_evaluation, without_autocast
 
 # Packing keeps a second copy of the linear weights; beyond this many bytes of them the copy costs more than it gains.
 _LARGEST = 2 * 2**30
@@ -46,16 +47,17 @@ class FastBackbone:
     """
 
     def __init__(self, backbone: Backbone) -> None:
-        self._encoder = backbone.encoder
-        self._fingerprint = _fingerprint(self._encoder)
-        self.path, self.int8, self.kept, self._states_of = _fastest(backbone)
+        self._packed = _fingerprint(backbone)
+        self._twin = in_evaluation(backbone)  # keeps the weights, so that no other can come to lie in their place
+        with without_autocast(torch.device("cpu")):
+            self.path, self.int8, self.kept, self._states_of = _fastest(self._twin)
 
     def __call__(self, groups: Sequence[Tensor]) -> list[Tensor]:
         return self._states_of(groups)
 
-    def is_current(self) -> bool:
-        """Whether the model is still the one that was packed."""
-        return _fingerprint(self._encoder) == self._fingerprint
+    def is_current(self, backbone: Backbone) -> bool:
+        """Whether this is the model that was packed, and still as it was."""
+        return _fingerprint(backbone) == self._packed
 
 
 def _fastest(backbone: Backbone) -> tuple[str, bool, list[str], StatesOf]:
@@ -75,23 +77,27 @@ def _fastest(backbone: Backbone) -> tuple[str, bool, list[str], StatesOf]:
     return "plain", False, [], lambda groups: [backbone(input_ids) for input_ids in groups]
 
 
-def has_hooks(module: nn.Module) -> bool:
-    """Whether someone listens in on the model, which only the plain path would tell."""
-    return any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
-
-
-def _fingerprint(encoder: nn.Module) -> list[Any]:
+def _fingerprint(backbone: Backbone) -> list[Any]:
     """What changes when the model does.
 
     A weight's version counts the writes that autograd sees. It misses those through `.data`, as averaging of weights
     and older optimisers do them: without the sum over some entries of each weight, vectors would go on being those of
-    the model as it was. A write to a single row may still slip through: whoever does that makes a new encoder.
+    the model as it was. A write to a single row may still slip through, and so may a number in a layer or in the
+    config (`LayerNorm.eps`): whoever changes those makes a new encoder.
     """
+    encoder = backbone.encoder
     weights = [
-        (weight.data_ptr(), weight._version, weight.detach().view(-1)[:: max(1, weight.numel() // 16)].sum().item())
-        for weight in encoder.parameters()
+        (weight.data_ptr(), weight._version, weight.detach().reshape(-1)[:: max(1, weight.numel() // 16)].sum().item())
+        for weight in itertools.chain(encoder.parameters(), encoder.buffers())
     ]
-    return [weights, [id(module) for module in encoder.modules()]]
+    modules: list[Any] = [backbone, *encoder.modules()]
+    return [
+        weights,
+        modules,
+        {type(module): type(module).forward for module in modules},
+        backbone.int8,
+        backbone.pad_id,
+    ]
 
 
 # ------------------------------------------------------------------------------------------------ what can be relied on
@@ -205,8 +211,10 @@ class Quantised:
         whole = (weight.detach() / self._scale.unsqueeze(1)).round().to(torch.int8)
         self._weight = torch.ops.onednn.qlinear_prepack(whole, None)
         self._zeros = torch.zeros(len(weight), dtype=torch.int64)
-        self._half_up = torch.full(weight.shape[1:], 128.5)  # 128 stands for zero; cutting off the fraction then rounds
-        self._bias = torch.zeros(len(weight)) if bias is None else bias.detach().clone()
+        self._half_up = weight.new_full(
+            weight.shape[1:], 128.5
+        )  # 128 stands for zero; cutting off the fraction then rounds
+        self._bias = weight.new_zeros(len(weight)) if bias is None else bias.detach().clone()
 
     def _whole(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[..., in] -> whole numbers [..., in] from 1 to 255 around 128, and how much one of them is worth [..., 1]."""
@@ -264,9 +272,8 @@ class _MappedLinear(nn.Module):
 
 
 def _packed_copy(encoder: nn.Module, map_of: MapOf = _map_of) -> StatesOf:
-    """Any family: a copy that shares everything but its linear layers, which are packed."""
-    shared: dict[int, Any] = {id(tensor): tensor for tensor in (*encoder.parameters(), *encoder.buffers())}
-    twin = copy.deepcopy(encoder, shared)
+    """Any family: a twin whose linear layers are packed."""
+    twin = in_evaluation(encoder)
     for parent in list(twin.modules()):
         for name, child in parent.named_children():
             if type(child) is nn.Linear:

@@ -59,6 +59,14 @@ def _without_limits(rust: Any) -> Any:
     return rust
 
 
+def _settings(tokenizer: Any) -> list[Any]:
+    """What changes when the tokenizer does, as far as that is quickly read: of its vocabulary, the size."""
+    rust = getattr(tokenizer, "backend_tokenizer", None)
+    parts = [getattr(rust, name, None) for name in ("normalizer", "pre_tokenizer", "post_processor")]
+    special = getattr(rust, "encode_special_tokens", None)
+    return [rust, len(tokenizer), special, *(part and part.__getstate__() for part in parts)]
+
+
 class BareTokenizer:
     """Texts -> token ids, special tokens included, nothing padded, cut only where it is told to.
 
@@ -67,9 +75,10 @@ class BareTokenizer:
     """
 
     def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer, self._size = tokenizer, len(tokenizer)
+        self._tokenizer, self._settings = tokenizer, _settings(tokenizer)
         self._rust = _without_limits(copy.deepcopy(getattr(tokenizer, "backend_tokenizer", None)))
         if self._rust is not None:
+            self._rust.encode_special_tokens = tokenizer.backend_tokenizer.encode_special_tokens  # copies forget it
             special = self._rust.encode("a").special_tokens_mask
         else:
             special = tokenizer("a", return_special_tokens_mask=True)["special_tokens_mask"]
@@ -77,8 +86,14 @@ class BareTokenizer:
         self._after = sum(special[self._before :])
 
     def is_current(self, tokenizer: Any) -> bool:
-        """Whether that is the tokenizer that was copied, and no token was added since."""
-        return tokenizer is self._tokenizer and len(tokenizer) == self._size
+        """Whether that is the tokenizer that was copied, and still as it was."""
+        return tokenizer is self._tokenizer and _settings(tokenizer) == self._settings
+
+    def identity(self) -> str:
+        """All that decides the ids, and nothing that the tokenizer's last caller asked for."""
+        words = self._rust.to_str() if self._rust is not None else sorted(self._tokenizer.get_vocab().items())
+        special = getattr(self._rust, "encode_special_tokens", None)
+        return f"{type(self._tokenizer).__name__} {self._tokenizer.truncation_side} {special} {words}"
 
     def whole(self, texts: list[str]) -> Iterator[np.ndarray]:
         """All ids of each text: int32 [T]."""
@@ -90,11 +105,14 @@ class BareTokenizer:
                 rows = self._tokenizer(chunk, truncation=False)["input_ids"]
             yield from (np.asarray(row, dtype=np.int32) for row in rows)
 
-    def cut(self, texts: list[str], limit: int, truncation: str) -> list[np.ndarray]:
-        """Ids of each text, at most `limit` of them: int32 [T].
+    def cut(
+        self, texts: list[str], limit: int, truncation: str, *, vocabulary: int | None = None, prompt: int = 0
+    ) -> list[np.ndarray]:
+        """Ids of each text, at most `limit` of them: int32 [T]. The first `prompt` of them are not cut.
 
         Raises:
-            ValueError: a text has more, and `truncation` is "error".
+            ValueError: a text has more, and `truncation` is "error"; or an id that is not below `vocabulary`, for a
+                tokenizer may know more tokens than the model has embeddings for.
         """
         ids = list(self.whole(texts))
         longer = [index for index, row in enumerate(ids) if len(row) > limit]
@@ -104,21 +122,36 @@ class BareTokenizer:
         if longer and truncation == "warn":
             warn(f"{len(longer)} of {len(texts)} texts were truncated to {limit} tokens")
         for index in longer:
-            ids[index] = self._cut(ids[index], limit)
+            ids[index] = self._cut(ids[index], limit, max(self._before, prompt))
+        for index, row in enumerate(ids) if vocabulary and len(self._tokenizer) > vocabulary else ():
+            if row.max(initial=0) >= vocabulary:
+                raise ValueError(
+                    f"sentences[{index}] holds token id {row.max()}, but the model has {vocabulary} embeddings"
+                )
         return ids
 
-    def _cut(self, ids: np.ndarray, limit: int) -> np.ndarray:
+    def _cut(self, ids: np.ndarray, limit: int, before: int) -> np.ndarray:
         """[T] -> [limit], as the tokenizer itself would: on its side of the text; special tokens stay if they fit."""
-        room, end = limit - self._before - self._after, len(ids) - self._after
+        room, end = limit - before - self._after, len(ids) - self._after
         if room < 0:
             return ids[:limit]
-        start = end - room if self._tokenizer.truncation_side == "left" else self._before
-        return np.concatenate([ids[: self._before], ids[start : start + room], ids[end:]])
+        start = end - room if self._tokenizer.truncation_side == "left" else before
+        return np.concatenate([ids[:before], ids[start : start + room], ids[end:]])
 
-    def prompt_length(self, prompt: str) -> int:
-        """How many tokens of a text belong to the prompt before it: all of its own but a closing special one."""
+    def prompt_length(self, prompt: str, limit: int) -> int:
+        """How many tokens of a text belong to the prompt before it: all of its own but a closing special one.
+
+        Raises:
+            ValueError: they leave no room for a text in `limit`.
+        """
         (ids,) = self.whole([prompt])
-        return len(ids) - bool(len(ids) and ids[-1] in self._tokenizer.all_special_ids)
+        length = len(ids) - bool(len(ids) and ids[-1] in self._tokenizer.all_special_ids)
+        if length + self._after >= limit:
+            raise ValueError(
+                f"prompt has {length} tokens, which leaves none of max_length={limit} to a text; and as prompts are "
+                "left out of this model's vectors (include_prompt=False), all would be alike"
+            )
+        return length
 
 
 def batches(ids: list[np.ndarray], budget: int) -> Iterator[list[list[int]]]:

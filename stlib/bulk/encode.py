@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
-import hashlib
 import os
 import sys
 import warnings
@@ -21,7 +20,6 @@ from importlib.util import find_spec
 from posixpath import basename
 from typing import Any, NamedTuple
 
-import torch
 from tqdm import tqdm
 
 from stlib import hub
@@ -100,7 +98,7 @@ def encode_files(
     next(read_batches(shards[0].source, [column], 1))  # the column is there
     encoder = encoder if isinstance(encoder, SentenceEncoder) else SentenceEncoder(encoder, **options)
     prompt, truncation = encoder.model.prompt(None, prompt_name), encoder.truncation
-    settings = {"model": _fingerprint(encoder), "column": column, "prompt": prompt}
+    settings = {"model": encoder.identity(), "column": column, "prompt": prompt}
     look = partial(kept, settings=settings, truncation=truncation, replace=out.lower().endswith(OUTPUTS))
     with ThreadPoolExecutor(16) as threads:  # far away each look takes a while
         outcomes = [outcome for outcome in threads.map(look, shards) if outcome is not None]
@@ -141,18 +139,6 @@ def _check_engine(engine: str, address: str | None, actors: int | None) -> None:
         raise ValueError("address and actors go with engine='ray'")
     if actors is not None:
         positive_integer("actors", actors)
-
-
-def _fingerprint(encoder: SentenceEncoder) -> str:
-    """SHA-256 of what decides the vectors: the weights as they are loaded, the tokenizer, and how they are used."""
-    model, words = encoder.model, getattr(encoder.tokenizer, "backend_tokenizer", None)
-    usage = [model.pooling, model.normalize, model.max_length, model.include_prompt, model.backbone.causal]
-    usage += [model.backbone.int8, words.to_str() if words else encoder.tokenizer.get_vocab()]
-    digest = hashlib.sha256(repr(usage).encode())
-    for name, value in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 # ------------------------------------------------------------------------------------------------ the command

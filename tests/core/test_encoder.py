@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from reference import Small
 from texts import VARIED
 
 import stlib
@@ -90,6 +91,28 @@ def test_prompts(encoder: Any) -> None:
         encoder.encode("a dog", prompt="x", prompt_name="y")
     with pytest.raises(TypeError, match="prompt"):
         encoder.encode("a dog", prompt=3)
+
+
+def test_a_prompt_that_leaves_no_room_for_a_text_is_refused(small: Small) -> None:
+    short = SentenceEncoder(small("minilm"), max_length=10, truncation="ignore", device="cpu")
+    prompt = "word " * 20
+    assert short.encode(SENTENCES, prompt=prompt).any()  # it counts, and is cut as any text
+    short.model.include_prompt = False
+    length = short.token_counts("word ")[0] - 2
+    for words in (20, 9 // length, 8 // length):
+        with pytest.raises(ValueError, match=r"prompt has \d+ tokens.*max_length=10"):
+            short.encode(SENTENCES, prompt="word " * words)
+    assert all(vector.any() for vector in short.encode(SENTENCES, prompt="word"))
+
+
+def test_a_text_that_is_cut_on_the_left_keeps_the_prompt_that_is_left_out(small: Small) -> None:
+    short = SentenceEncoder(small("minilm"), max_length=8, truncation="ignore", device="cpu")
+    short.model.include_prompt, short.tokenizer.truncation_side = False, "left"
+    short.model.pooling, short.model.normalize = ("cls",), False  # the first token after the prompt
+    whole = short.token_counts(["a b c d e f g h"])[0]
+    cut = short.encode("a b c d e f g h", prompt="w ")
+    kept = short.encode("d e f g h", prompt="w ")
+    assert whole == 10 and np.abs(cut - kept).max() < 1e-5
 
 
 def test_similarity_of_sentences_and_vectors(encoder: Any) -> None:

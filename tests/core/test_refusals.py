@@ -46,7 +46,7 @@ class _NoForward(torch.nn.Module):
 def test_bad_input_is_refused_before_any_forward_pass(
     encoder: Any, monkeypatch: pytest.MonkeyPatch, sentences: Any, error: type[Exception], named: str
 ) -> None:
-    monkeypatch.setattr(encoder, "_states_function", lambda: _NoForward())
+    monkeypatch.setattr(SentenceEncoder, "_states_function", lambda *_: _NoForward())
     for method in (encoder.encode, encoder.token_embeddings, encoder.token_counts):
         with pytest.raises(error, match=named):
             method(sentences)

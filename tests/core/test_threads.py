@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
-import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import pytest
+from checkpoints import TEXTS
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from reference import Small
 
 from stlib import SentenceEncoder, SentenceTransformer
 
@@ -49,27 +57,107 @@ def test_a_model_in_training_encodes_without_dropout_and_stays_in_training(encod
     assert model.training and model.backbone.model.encoder.training and not model.backbone.model.embeddings.training
 
 
-def test_a_model_does_not_go_back_to_training_while_another_thread_encodes(encoder: Any) -> None:
-    model = SentenceTransformer.from_pretrained(encoder.model.folder).train()
-    shared = SentenceEncoder(model, device="cpu")
-    states_of, second_begins, in_training = shared._states_function(), threading.Event(), []
+def _second_encoder(encoder: SentenceEncoder) -> Any:
+    return SentenceEncoder(encoder.model, truncation="ignore", device="cpu").encode(TEXTS)
 
-    def first_states(groups: Any) -> Any:
-        second_begins.wait(0.3)  # in vain, where the second has to wait for the first
-        return states_of(groups)
 
-    def second_states(groups: Any) -> Any:
-        second_begins.set()
-        first.join()
-        in_training.append(model.training)
-        return states_of(groups)
+def _copies(encoder: SentenceEncoder) -> None:
+    for twin in (copy.copy(encoder), copy.deepcopy(encoder)):
+        assert all(module.training for module in twin.model.modules())
+        twin.encode(TEXTS[0])
 
-    work = {"first": first_states, "second": second_states}
-    shared._states_function = lambda: work[threading.current_thread().name]
-    first, second = (threading.Thread(target=shared.encode, args=(SENTENCES,), name=name) for name in work)
-    first.start()
-    while model.training and first.is_alive():
-        time.sleep(0.001)  # until the first is at work
-    second.start()
-    second.join()
-    assert in_training == [False] and model.training
+
+ACTIONS: dict[str, Callable[[SentenceEncoder], Any]] = {
+    "another encoder of the model": _second_encoder,
+    "copies": _copies,
+    "other parameters": lambda encoder: encoder.set_params(max_length=4, truncation="error"),
+    "another model": lambda encoder: setattr(encoder, "model", copy.deepcopy(encoder.model.eval())),
+    "the end of training": lambda encoder: encoder.model.eval(),
+}
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("action", ACTIONS)
+def test_what_is_done_in_the_middle_of_encode_changes_neither_its_vectors_nor_the_training(
+    small: Small, action: str, packed: bool
+) -> None:
+    encoder = SentenceEncoder(small("minilm"), truncation="ignore", device="cpu")
+    encoder.packed = packed
+    expected, model = encoder.encode(TEXTS), encoder.model.train()
+    done: list[bool] = []
+
+    def act(*_: Any) -> None:
+        if not done:
+            done.append(True)
+            ACTIONS[action](encoder)
+
+    model.projection.register_forward_pre_hook(act)
+    if packed:
+        np.testing.assert_array_equal(encoder.encode(TEXTS, batch_tokens=20), expected)
+    else:  # from the middle of the network, too
+        model.backbone.model.encoder.layer[0].register_forward_hook(act)
+        np.testing.assert_allclose(encoder.encode(TEXTS, batch_tokens=20), expected, atol=1e-6)
+    assert done and {module.training for module in model.modules()} == {action not in list(ACTIONS)[3:]}
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    orders=st.lists(st.lists(st.sampled_from(["encode", "plain", "pickle", "set", "flip"]), min_size=3, max_size=5),
+                    min_size=2, max_size=3)
+)  # fmt: skip
+def test_threads_with_encoders_of_one_model_in_training(
+    model: SentenceTransformer, expected: np.ndarray, orders: list[list[str]]
+) -> None:
+    worst: list[float] = []
+
+    def work(order: list[str]) -> None:
+        own = SentenceEncoder(model, truncation="ignore", device="cpu")
+        for step in order:
+            if step == "pickle":
+                assert pickle.loads(pickle.dumps(own)).model.training
+            elif step == "set":
+                own.set_params(truncation="warn").set_params(truncation="ignore")
+            elif step == "flip":
+                model.train()  # a loop that trains says so again and again
+            else:
+                own.packed = step == "encode"
+                worst.append(np.abs(own.encode(TEXTS) - expected).max())
+
+    with ThreadPoolExecutor(len(orders)) as pool:
+        list(pool.map(work, orders))
+    assert max(worst, default=0) < 1e-5 and all(module.training for module in model.modules())
+
+
+@pytest.fixture(scope="module")
+def model(small: Small) -> SentenceTransformer:
+    return SentenceTransformer.from_pretrained(small("minilm")).train()
+
+
+@pytest.fixture(scope="module")
+def expected(small: Small) -> np.ndarray:
+    vectors: np.ndarray = SentenceEncoder(small("minilm"), truncation="ignore", device="cpu").encode(TEXTS)
+    return vectors
+
+
+def test_parameters_set_meanwhile_are_taken_whole(small: Small) -> None:
+    model = SentenceTransformer.from_pretrained(small("minilm"))
+    other = copy.deepcopy(model)
+    other.pooling = ("cls", "max")
+    encoder = SentenceEncoder(model, truncation="ignore", device="cpu")
+    whole = [SentenceEncoder(one, truncation="ignore", device="cpu").encode(TEXTS) for one in (model, other)]
+    until = threading.Event()
+
+    def swap() -> None:
+        while not until.is_set():
+            encoder.model = other
+            encoder.set_params(model=model)
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    try:
+        found = [encoder.encode(TEXTS) for _ in range(20)]
+    finally:
+        until.set()
+        thread.join()
+    for vectors in found:
+        assert any(vectors.shape == one.shape and np.abs(vectors - one).max() < 1e-5 for one in whole)

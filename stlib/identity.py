@@ -1,0 +1,33 @@
+"""What identifies a model: everything that decides its vectors, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from stlib.model import SentenceTransformer
+
+# Of a config: what changes no vector.
+_WITHOUT_EFFECT = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
+
+
+def identity(model: SentenceTransformer, more: Sequence[Any] = ()) -> str:
+    """SHA-256, in hexadecimal, of the model as it is in memory, and of what `more` tells of its use.
+
+    The weights and their types; each module with its numbers (the activation of a Dense, the epsilon of a norm), as it
+    prints them; the config; and how vectors are made of states. Neither where it was loaded from nor whether it is in
+    training.
+    """
+    backbone = model.backbone
+    config = {name: value for name, value in backbone.config.to_dict().items() if name not in _WITHOUT_EFFECT}
+    told = [repr(model), sorted(config.items()), model.pooling, model.normalize, model.include_prompt]
+    told += [backbone.causal, backbone.int8, backbone.pad_id, *more]
+    digest = hashlib.sha256(repr(told).encode("utf-8", "surrogatepass"))
+    for name, weight in itertools.chain(model.named_parameters(), model.named_buffers()):
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
