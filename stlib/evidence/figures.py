@@ -49,7 +49,8 @@ class Measured(Protocol):
 
 
 def use_style() -> None:
-    """One look for all figures: white ground, pale grid, colours for all eyes, letters that can be read."""
+    """One look for all figures, white ground, pale grid, colours for all eyes; and tables that show what texts say."""
+    pd.set_option("display.max_colwidth", 110)
     warnings.filterwarnings("ignore", message="Glyph .* missing")  # a script that the font lacks shows as boxes
     plain = {"figure.facecolor": "white", "savefig.facecolor": "white", "axes.edgecolor": "0.3", "grid.color": "0.9"}
     sizes = {"font.size": 11, "axes.labelsize": 11, "axes.titlesize": 12, "xtick.labelsize": 10, "ytick.labelsize": 10}
