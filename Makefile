@@ -17,8 +17,8 @@ test: $(STAMP)  ## style, types, every test, and the notebooks through nbval
 lines:  ## how long the core is; fails above its limits
 	$(PYTHON) tools/lines.py
 
-lab: $(STAMP)  ## JupyterLab on the series
-	$(BIN)/jupyter lab notebooks
+lab: $(STAMP)  ## JupyterLab on the series, at its first lesson
+	$(BIN)/jupyter lab --ServerApp.root_dir=notebooks --LabApp.default_url=/lab/tree/00_first_vector.ipynb
 
 slides: $(STAMP)  ## slides of the lessons and of the series, each one file, as slides/*.html
 	$(BIN)/python tools/make_slides.py

@@ -1,6 +1,6 @@
 """Execute notebooks from top to bottom and store them with their outputs, without the traces of a run.
 
-python tools/store_notebooks.py [notebooks/02_pool_the_tokens.ipynb ...]     (default: all, with labs, solutions and hunts)
+python tools/store_notebooks.py [notebooks/02_pool_the_tokens.ipynb ...]  (default: all, with labs, solutions, hunts)
 """
 
 from __future__ import annotations
