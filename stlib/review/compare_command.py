@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "candidates", nargs="+", metavar="MODEL",
         help="a name or a folder, perhaps with choices: M:pooling=cls, M:output_dim=256,dtype=bfloat16, "
-        "M:prompt_name=query, M:pca=192; BM25 and TF-IDF run always",
+        "M:prompt_name=query, M:pca=192, as a control M:weights=random; BM25 and TF-IDF run always",
     )  # fmt: skip
     parser.add_argument("--baseline", metavar="MODEL", help="the one in use (default: the first)")
     parser.add_argument("--margin", type=float, default=1.0, metavar="POINTS", help="what would change it (1)")
