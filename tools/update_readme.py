@@ -1,4 +1,4 @@
-"""Fill the tables of README.md from what was measured: results/evidence, results/speed.json and the lessons.
+"""Fill the tables of README.md from what was measured: results/evidence, results/speed and the lessons.
 
 python tools/update_readme.py [--check]      (--check: fail where the README is not up to date)
 """
@@ -44,39 +44,46 @@ def series() -> str:
 
 
 def _share(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.0f} %"
+    return "" if share is None else f" ({100 * share:.0f} %)"
 
 
 def speed() -> str:
-    """Throughput against sentence-transformers, and the first vector, as recorded."""
-    record = _read(ROOT / "results" / "speed.json")
-    machine = record["machine"]
+    """For each processor that was measured: times as fast as sentence-transformers, and the share of the peak."""
+    return "\n\n".join(_processor(_read(path)) for path in sorted((ROOT / "results" / "speed").glob("*.json")))
+
+
+def _processor(record: Any) -> str:
+    machine, peak, first, quality = (
+        record[name] for name in ("machine", "peak_gflops", "first_vector_seconds", "quality")
+    )
+    rows = {(row["way"], row["corpus"]): row for row in record["throughput"]}
+    ways, corpora = (list(dict.fromkeys(key[part] for key in rows)) for part in (0, 1))
+    base = rows[ways[0], corpora[0]]
+    heads = [f"{corpus}, {rows[ways[0], corpus]['tokens_a_text']:.0f} tokens" for corpus in corpora]
     lines = [
-        f"Measured {machine['date']} on {machine['processor']}, {machine['threads']} threads, "
-        f"{record['repeats']} alternating rounds; ratios within a round, median.",
+        f"**{machine['id']}** ({machine['processor']}, {' '.join(machine['instructions'])}), {machine['threads']} threads, "
+        f"{machine['date']}, medians of {record['rounds']} alternating rounds. sentence-transformers encodes "
+        f"{base['texts_a_second']:.0f} of the sentences a second.",
         "",
-        "| texts | way | texts a second | times sentence-transformers' default | worst cosine to it | of the peak |",
-        "|---|---|---|---|---|---|",
+        f"| times as fast (of the peak) | {' | '.join(heads)} |",
+        "|---" * (1 + len(heads)) + "|",
     ]
-    for row in record["throughput"]:
-        lines.append(
-            f"| {row['corpus']}, {row['tokens_a_text']:.0f} tokens | {row['way']} | {row['texts_a_second']:.0f} | "
-            f"{row['ratio']:.2f} | {row['cosine_worst']:.6f} | {_share(row.get('share_of_peak'))} |"
-        )
-    first, peak, quality = record["first_vector_seconds"], record["matrix_peak_gflops"], record["quality"]
-    memory = "".join(
-        f"{row['texts']:,} sentences add {row['added_mb']:.0f} MB, of which the vectors are {row['vectors_mb']:.0f}. "
+    for way in ways:
+        cells = [f"{rows[way, corpus]['ratio']:.2f}{_share(rows[way, corpus]['share_of_peak'])}" for corpus in corpora]
+        lines.append(f"| {way} | {' | '.join(cells)} |")
+    memory = " ".join(
+        f"{row['texts']:,} sentences add {row['added_mb']:.0f} MB, of which the vectors are {row['vectors_mb']:.0f}."
         for row in record["memory"]
     )
+    peaks = ", ".join(f"{value:.0f} in {dtype}" for dtype, value in peak.items() if value)
+    recall = ", ".join(f"{value:.1f} in {dtype}" for dtype, value in quality["recall"].items())
+    others = ", ".join(f"{row['family']} {row['ratio_to_plain']:.1f} in {row['dtype']}" for row in record["families"])
     lines += [
         "",
-        f"First vector in a fresh process: {first['stlib']:.1f} s against {first['sentence_transformers']:.1f} s "
-        f"({first['ratio']:.2f} of its time). {memory}On {quality['pairs']} ({quality['rows']:,} pairs) float32 scores "
-        f"{quality['points']['float32']:.2f} and bfloat16 {quality['points']['bfloat16']:.2f} points of Spearman.",
-        "",
-        "The last column is what bounds it: the linear layers' share of the peak of packed matrix products of MiniLM's "
-        f"shapes, {peak['float32']:.0f} GFLOP/s in float32 and {peak['bfloat16']:.0f} in bfloat16, measured in the "
-        "same run; the rest goes into attention, activations, normalisation and tokens.",
+        f"In brackets: the linear layers' share of the peak of packed products, which is {peaks} (GFLOP/s). Recall@10 on the "
+        f"documentation: {recall}. Other families, packed against their own plain path: {others}. First vector in a fresh "
+        f"process: {first['stlib']:.1f} s against {first['sentence_transformers']:.1f} s ({first['ratio']:.2f} of its time; "
+        f"importing what neither can do without takes {first['imports of both']:.1f} s). {memory}",
     ]
     return "\n".join(lines)
 
