@@ -44,6 +44,14 @@ def pool(token_states: Tensor, attention_mask: Tensor | None, mode: Pooling = "m
 
     The modes are those of sentence-transformers' `Pooling`; `weightedmean` weighs the i-th token by i (SGPT,
     Muennighoff 2022), `mean_sqrt_len_tokens` divides the sum by the root of the count.
+
+    Example:
+        >>> states = torch.tensor([[[1.0, 0.0], [3.0, 8.0], [9.0, 9.0]]])
+        >>> mask = torch.tensor([[1, 1, 0]])
+        >>> pool(states, mask)
+        tensor([[2., 4.]])
+        >>> pool(states, mask, ("cls", "max"))
+        tensor([[1., 0., 3., 8.]])
     """
     modes = pooling_modes(mode)
     if token_states.ndim != 3 or not token_states.is_floating_point():

@@ -52,6 +52,16 @@ class Estimate:
 
     parts: one `Units` for each kind of unit over which it generalises, the main one first. Where there are two, such as
     sentences and seeds, their variances add (degrees of freedom by Satterthwaite 1946).
+
+    Example:
+        >>> found_by_a = Estimate.of([100, 100, 0, 100])  # of each query's passages, in points
+        >>> found_by_b = Estimate.of([100, 0, 0, 100])
+        >>> difference = found_by_a - found_by_b  # query by query
+        >>> difference.value, difference.units
+        (25.0, 4)
+        >>> low, high = difference.interval()
+        >>> low < 0 < high  # four queries decide nothing
+        True
     """
 
     value: float

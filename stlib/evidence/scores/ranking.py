@@ -23,6 +23,11 @@ def ranking(queries: ArrayLike, passages: ArrayLike, relevant: Sequence[Collecti
     Args:
         queries, passages: vectors [q, D], [p, D]; unit vectors make it a ranking by cosine.
         relevant: for each query the numbers of its relevant passages, at least one.
+
+    Example:
+        >>> queries, passages = [[1, 0], [0, 1]], [[1, 0], [0.6, 0.8], [-1, 0]]
+        >>> ranking(queries, passages, relevant=[{0}, {2}], k=1).value
+        50.0
     """
     queries, passages = as_matrix("queries", queries), as_matrix("passages", passages)
     if len(queries) != len(relevant):
