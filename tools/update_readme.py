@@ -61,7 +61,8 @@ def _processor(record: Any) -> str:
     base = rows[ways[0], corpora[0]]
     heads = [f"{corpus}, {rows[ways[0], corpus]['tokens_a_text']:.0f} tokens" for corpus in corpora]
     lines = [
-        f"**{machine['id']}** ({machine['processor']}, {' '.join(machine['instructions'])}), {machine['threads']} threads, "
+        f"**{machine['id']}** ({machine['processor']}, {' '.join(machine['instructions'])}), "
+        f"{machine['threads']} threads, "
         f"{machine['date']}, medians of {record['rounds']} alternating rounds. sentence-transformers encodes "
         f"{base['texts_a_second']:.0f} of the sentences a second.",
         "",
@@ -75,15 +76,15 @@ def _processor(record: Any) -> str:
         f"{row['texts']:,} sentences add {row['added_mb']:.0f} MB, of which the vectors are {row['vectors_mb']:.0f}."
         for row in record["memory"]
     )
-    peaks = ", ".join(f"{value:.0f} in {dtype}" for dtype, value in peak.items() if value)
-    recall = ", ".join(f"{value:.1f} in {dtype}" for dtype, value in quality["recall"].items())
+    peaks = ", ".join(f"{value:.0f} in {dtype}" for dtype, value in record["peak_gflops"].items() if value)
+    recall = ", ".join(f"{value:.1f} in {dtype}" for dtype, value in record["quality"]["recall"].items())
     others = ", ".join(f"{row['family']} {row['ratio_to_plain']:.1f} in {row['dtype']}" for row in record["families"])
     lines += [
         "",
-        f"In brackets: the linear layers' share of the peak of packed products, which is {peaks} (GFLOP/s). Recall@10 on the "
-        f"documentation: {recall}. Other families, packed against their own plain path: {others}. First vector in a fresh "
-        f"process: {first['stlib']:.1f} s against {first['sentence_transformers']:.1f} s ({first['ratio']:.2f} of its time; "
-        f"importing what neither can do without takes {first['imports of both']:.1f} s). {memory}",
+        f"In brackets: the linear layers' share of the peak of packed products, which is {peaks} (GFLOP/s). Recall@10 "
+        f"on the documentation: {recall}. Other families, packed against their own plain path: {others}. First vector "
+        f"in a fresh process: {first['stlib']:.1f} s against {first['sentence_transformers']:.1f} s "
+        f"({first['ratio']:.2f} of its time; what both must import takes {first['imports of both']:.1f} s). {memory}",
     ]
     return "\n".join(lines)
 
