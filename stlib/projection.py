@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from stlib.checks import positive_integer
+from stlib.modules import without_autocast
 
 #: Activations that a projection may carry: our name -> torch's module. Nothing else is ever looked up by name.
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -20,8 +22,16 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
+class _Linear(nn.Linear):
+    """In float32, whatever types come in or the weights were moved to, and whatever autocast asks for."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with without_autocast(x.device):
+            return functional.linear(x.float(), self.weight.float(), None if self.bias is None else self.bias.float())
+
+
 class Projection(nn.Module):
-    """A linear map and an activation: [..., in_features] -> [..., out_features].
+    """A linear map and an activation, in float32: [..., in_features] -> [..., out_features].
 
     Parameters are `linear.weight` [out, in] and `linear.bias` [out], as in sentence-transformers' `Dense`.
     The plain constructor is torch's own random initialisation, to be trained.
@@ -44,7 +54,7 @@ class Projection(nn.Module):
         self.in_features = positive_integer("in_features", in_features)
         self.out_features = positive_integer("out_features", out_features)
         self.activation = activation
-        self.linear = nn.Linear(self.in_features, self.out_features, bias=bias)
+        self.linear = _Linear(self.in_features, self.out_features, bias=bias, dtype=torch.float32)
         self._activate = ACTIVATIONS[activation]()
 
     def forward(self, vectors: Tensor) -> Tensor:
@@ -59,7 +69,8 @@ class Projection(nn.Module):
         (Johnson and Lindenstrauss 1984).
         """
         projection = cls._blank(in_features, out_features, bias=False)
-        entries = torch.randn(out_features, in_features, generator=torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        entries = torch.randn(out_features, in_features, generator=generator, dtype=torch.float32)
         return projection._with(entries / out_features**0.5)
 
     @classmethod
