@@ -56,8 +56,7 @@ def use_style() -> None:
     sizes = {"font.size": 11, "axes.labelsize": 11, "axes.titlesize": 12, "xtick.labelsize": 10, "ytick.labelsize": 10}
     frame = {"axes.spines.top": False, "axes.spines.right": False, "figure.constrained_layout.use": True}
     pixels = {"figure.dpi": 100, "savefig.dpi": _DPI, "figure.figsize": (7.0, 4.0)}
-    look = plain | sizes | frame | pixels
-    sns.set_theme(context="notebook", style="whitegrid", palette=PALETTE, rc=look)
+    sns.set_theme(context="notebook", style="whitegrid", palette=PALETTE, rc=plain | sizes | frame | pixels)
 
 
 def show(figure: Any, alt: str) -> None:
