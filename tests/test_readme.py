@@ -28,7 +28,7 @@ def test_its_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_what_it_points_to_is_there() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", TEXT):
+    for target in [*re.findall(r"\]\(([^)#]+)\)", TEXT), *re.findall(r'src="([^"]+)"', TEXT)]:
         assert (ROOT / target).exists(), target
     for script in re.findall(r"python ((?:benchmarks|tools)/\w+\.py)", TEXT):
         assert (ROOT / script).exists(), script
@@ -38,3 +38,14 @@ def test_its_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in set(re.findall(r"(?:`|^ {4})make (\w+)", TEXT, re.MULTILINE)):
         assert f"\n{target}:" in makefile, target
+
+
+def test_its_first_screen_is_what_it_is_a_picture_two_commands_and_a_surprise_a_lesson() -> None:
+    first = TEXT.split("\n## ")[0]
+    introduction = first.split("\n\n")[1]
+    assert len(re.findall(r"\.(?:\s|$)", introduction)) == 2
+    assert first.count("<img") == 1 and re.search(r'alt="[^"]{20,}"', first)
+    assert re.findall(r"^    (make \w+)", first, re.MULTILINE) == ["make review", "make test"]
+    rows = re.findall(r"^\| \[(\d\d) [^|]*\| ([^|]+) \|$", first, re.MULTILINE)
+    assert [number for number, _ in rows] == [f"{number:02d}" for number in range(10)]
+    assert len(first.splitlines()) < 45

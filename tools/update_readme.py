@@ -1,4 +1,4 @@
-"""Fill the tables of README.md from what was measured: results/evidence, results/speed and the lessons.
+"""Fill the tables of README.md from what was measured (results/), the lessons and the teaching guide.
 
 python tools/update_readme.py [--check]      (--check: fail where the README is not up to date)
 """
@@ -6,12 +6,12 @@ python tools/update_readme.py [--check]      (--check: fail where the README is 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import teaching
 
 from stlib.evidence.claims import SYMBOLS, definitions
 from stlib.evidence.records import recorded
@@ -24,22 +24,28 @@ def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def surprises() -> str:
+    """One row a lesson: what surprises in it, in its own words, as the teaching guide quotes them."""
+    lines = ["| lesson | its surprise |", "|---|---|"]
+    for lesson in teaching.lessons().values():
+        name = teaching.notebook_of(lesson.number).name
+        lines.append(f"| [{lesson.number} {lesson.title}](notebooks/{name}) | {lesson.surprise} |")
+    return "\n".join(lines)
+
+
 def series() -> str:
     """One row a lesson: what it decides, and its headline claim on the reference model and data."""
     lines = ["| lesson | decides | found |", "|---|---|---|"]
     headlines = {claim.lesson: claim.id for claim in definitions().values() if claim.headline}
-    for path in sorted((ROOT / "notebooks").glob("0*.ipynb")):
-        notebook = nbformat.read(path, as_version=4)
-        prose = "\n".join(cell.source for cell in notebook.cells[:3] if cell.cell_type == "markdown")
-        title, decision = (re.search(one, prose) for one in (r"# (.*)", r"\*\*The decision\.\*\* (.*(?:\n> \w.*)*)"))
-        assert title is not None and decision is not None, path.name
+    for lesson in teaching.lessons().values():
+        path = teaching.notebook_of(lesson.number)
+        decision = teaching.boxed(nbformat.read(path, as_version=4))["The decision"]
         found = "–"
         if path.stem in headlines:
             (claim,) = [one for one in recorded(RUN, path.stem).claims if one.id == headlines[path.stem]]
             found = f"{SYMBOLS[claim.verdict]} {claim.verdict}: {claim.definition.sentence}"
             found += f" ({claim.measured})" if claim.value is not None else ""
-        words = decision[1].replace("\n> ", " ")
-        lines.append(f"| [{path.stem[:2]} {title[1]}](notebooks/{path.name}) | {words} | {found} |")
+        lines.append(f"| {lesson.number} | {decision} | {found} |")
     return "\n".join(lines)
 
 
@@ -88,7 +94,7 @@ def _processor(record: Any) -> str:
 
 
 def updated(text: str) -> str:
-    for name, table in (("series", series), ("speed", speed)):
+    for name, table in (("surprises", surprises), ("series", series), ("speed", speed)):
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         before, rest = text.split(begin)
         text = before + begin + "\n" + table() + "\n" + end + rest.split(end, 1)[1]
