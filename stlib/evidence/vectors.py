@@ -101,7 +101,8 @@ def _key(encoder: SentenceEncoder, texts: Sequence[str], what: list[Any]) -> str
     for text in texts:
         digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
     model = encoder.model
-    recipe = [stlib.__version__, torch.__version__, what, weights_key(encoder), encoder.max_length, model.pooling]
+    pooling = ("mean",) if what == ["pooled"] else model.pooling  # all modes do not depend on the one that it takes
+    recipe = [stlib.__version__, torch.__version__, what, weights_key(encoder), encoder.max_length, pooling]
     recipe += [
         model.normalize,
         model.prompts,

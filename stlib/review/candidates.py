@@ -26,12 +26,14 @@ from stlib.evidence.estimate import Estimate, Floats
 from stlib.evidence.passages import Passages
 from stlib.evidence.records import public_name
 from stlib.evidence.scores import cosine
-from stlib.evidence.vectors import encoded, unit
+from stlib.evidence.vectors import encoded, pooled, unit
 from stlib.pooling import POOLING_MODES
 from stlib.review.answers import Cost
 
 Ranker = Callable[[slice], Floats]
 """Scores [rows, p] of a slice of the queries with all passages."""
+MOST_REPOOLED = 10_000
+"""Texts of which the vectors of all six modes are kept; of more they would fill the memory."""
 PROMPTS = {
     "query": ("query", "s2p_query", "search_query", "retrieval.query"),
     "passage": ("passage", "document", "search_document", "retrieval.passage"),
@@ -94,7 +96,8 @@ class Recipe:
         encoder = SentenceEncoder(self.model, truncation="ignore", **options)
         if "weights" in self.options:
             encoder = _untrained(encoder)
-        return Encoded(self.name, encoder, self.options.get("prompt_name"), self.options.get("pca"))
+        options = self.options
+        return Encoded(self.name, encoder, options.get("prompt_name"), options.get("pca"), "pooling" in options)
 
 
 def _untrained(encoder: SentenceEncoder) -> SentenceEncoder:
@@ -139,12 +142,16 @@ _CHOICES: dict[str, Callable[[str], Any]] = {
 
 @dataclass
 class Encoded:
-    """An encoder with its prompts; `pca` keeps so many principal components of its vectors."""
+    """An encoder with its prompts; `pca` keeps so many principal components of its vectors.
+
+    repooled: its pooling was chosen. Its vectors then come from the pass that keeps all modes, which others share.
+    """
 
     name: str
     encoder: SentenceEncoder
     prompt_name: str | None = None
     pca: int | None = None
+    repooled: bool = False
 
     def options(self, side: str) -> dict[str, Any]:
         """The prompt of one side, as `encode` takes it: the recipe's, else the one declared for it, else the default.
@@ -165,7 +172,11 @@ class Encoded:
 
     def _vectors(self, texts: Sequence[str], side: str) -> Floats:
         """From the cache where they were computed before: unit vectors [n, D]."""
-        return unit(encoded(self.encoder, texts, **self.options(side)))
+        model, options = self.encoder.model, self.options(side)
+        if self.repooled and len(texts) <= MOST_REPOOLED and not model.projections and not model.prompt(**options):
+            found = pooled(self.encoder, texts, model.pooling)
+            return unit(np.concatenate([found[mode] for mode in model.pooling], axis=1))
+        return unit(encoded(self.encoder, texts, **options))
 
     def rank(self, passages: Passages) -> Ranker:
         """By cosine. Principal components are fitted on the passages of the queries of one half and judged on the

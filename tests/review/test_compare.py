@@ -131,6 +131,23 @@ def test_random_weights_are_the_same_model_without_its_training(models: Path) ->
     assert np.array_equal(blank.encoder.encode(texts), again.encoder.encode(texts))
 
 
+def test_recipes_of_one_model_with_other_poolings_share_a_pass(
+    models: Path, data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """And rank as an encoder does that pools so by itself."""
+    monkeypatch.setenv("STLIB_CACHE", str(tmp_path))
+    given, rows, passes = passages(data), slice(0, 80), []
+    real = SentenceEncoder.token_embeddings
+    monkeypatch.setattr(
+        SentenceEncoder, "token_embeddings", lambda self, texts: passes.append(len(texts)) or real(self, texts)
+    )
+    for modes in ("cls", "max", "cls+mean"):
+        recipe = Recipe.parse(f"{models / 'a'}:pooling={modes}").load()
+        alone = Encoded("alone", SentenceEncoder(models / "a", pooling=tuple(modes.split("+")), truncation="ignore"))
+        assert np.allclose(recipe.rank(given)(rows), alone.rank(given)(rows), atol=1e-5)
+    assert passes == [80, 80]  # the queries and the texts, once
+
+
 def test_prompts_reach_the_vectors(models: Path, data: Path) -> None:
     encoder, given = SentenceEncoder(models / "b"), passages(data)
     scores = Encoded("b", encoder).rank(given)(slice(0, 80))
