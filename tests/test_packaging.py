@@ -16,7 +16,8 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-EXTRAS = [text for extra in PROJECT["optional-dependencies"].values() for text in extra]
+OPTIONAL = PROJECT["optional-dependencies"]
+EXTRAS = [text for name, extra in OPTIONAL.items() if name != "bench" for text in extra]
 DECLARED = [Requirement(text) for text in [*PROJECT["dependencies"], *EXTRAS]]
 LOCK = dict(
     line.split("==") for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines() if "==" in line
@@ -27,6 +28,10 @@ LOCKED = {canonicalize_name(name): version for name, version in LOCK.items()}
 @pytest.mark.parametrize("requirement", DECLARED, ids=lambda requirement: requirement.name)
 def test_each_dependency_is_locked_to_a_version_that_its_declaration_allows(requirement: Requirement) -> None:
     assert Version(LOCKED[canonicalize_name(requirement.name)]) in requirement.specifier
+
+
+def test_peers_of_the_benchmarks_are_pinned_where_they_are_declared() -> None:
+    assert all(re.fullmatch(r"[\w-]+==[\d.]+", peer) for peer in OPTIONAL["bench"])
 
 
 def test_the_lock_is_exact_and_has_no_local_builds() -> None:
