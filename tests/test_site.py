@@ -14,7 +14,6 @@ import yaml
 sys.path.insert(0, str(lessons.ROOT / "tools"))
 import make_site
 
-
 # Of Sphinx's extensions, about versions of Sphinx to come.
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 

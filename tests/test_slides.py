@@ -56,11 +56,18 @@ def test_there_is_a_deck_for_each_lesson_and_one_for_the_series(decks: list[Path
 def test_no_slide_overflows_and_nothing_is_fetched(decks: list[Path], browser: Any) -> None:
     found = {}
     for path in decks:
-        tab, noise = browsers.opened(browser, path, viewport={"width": 1280, "height": 720})
+        tab, noise = browser.new_page(viewport={"width": 1280, "height": 720}), []
+        tab.on("console", lambda message, noise=noise: noise.append(message.text))
+        tab.on("pageerror", lambda error, noise=noise: noise.append(str(error)))
+        tab.on("request", lambda request, noise=noise: noise.append(request.url))
+        tab.goto(path.as_uri())
         tab.wait_for_function("Reveal.isReady()")
         shown = tab.evaluate("Reveal.getTotalSlides()")
         assert shown == path.read_text(encoding="utf-8").count('<p class="place">') > 20
-        found[path.stem] = [*tab.evaluate(OVERFLOWS), *(one[:80] for one in noise if not one.startswith("data:"))]
+        found[path.stem] = [
+            *tab.evaluate(OVERFLOWS),
+            *(one[:80] for one in noise if not one.startswith(("data:", path.as_uri()))),
+        ]
         tab.close()
     assert not {name: slides for name, slides in found.items() if slides}
 

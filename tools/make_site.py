@@ -71,6 +71,9 @@ def _contents(source: Path, folder: str) -> None:
 def _front(lessons: list[str], folders: list[str]) -> str:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     text = re.sub(r"<!--.*?-->\n?", "", text, flags=re.DOTALL)
+    text = re.sub(
+        r'<img src="([^"]+)"[^>]*? alt="([^"]+)">', r"![\2](\1)", text
+    )  # so that Sphinx takes the picture along
     pages = "\n".join(f"{name[:2]} {_title(name)} <notebooks/{name}>" for name in lessons)
     text += CONTENTS.format(caption="Lessons", pages=pages)
     text += CONTENTS.format(caption="Going on", pages="\n".join(f"notebooks/{name}/index" for name in folders))

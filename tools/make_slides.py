@@ -58,7 +58,7 @@ def deck(lesson: teaching.Lesson, notebook: nbformat.NotebookNode) -> list[Slide
                     break
                 made, waiting = _prose(heading_here, blocks, waiting, number)
                 slides += made
-        elif "parameters" not in cell.metadata.get("tags", []):
+        elif heading and "parameters" not in cell.metadata.get("tags", []):  # what stands before the first one sets up
             made = [replace(one, short=number in short and one.short) for one in _cell(lesson, heading, cell, number)]
             if made:
                 made[0] = replace(made[0], notes=(*_lesson_says(waiting), *made[0].notes))
@@ -99,7 +99,7 @@ def _prose(heading: str, blocks: list[str], waiting: list[str], number: int) -> 
 
 def _cell(lesson: teaching.Lesson, heading: str, cell: Any, number: int) -> Iterator[Slide]:
     """Code that teaches, the question before its result, and the result."""
-    outputs = [(kind, content) for kind, content in map(parts.shown, cell.outputs) if kind]
+    outputs = [(kind, content) for kind, content in map(parts.shown, parts.joined(cell.outputs)) if kind]
     question = lesson.question_of(cell.source)
     kinds = {kind for kind, _ in outputs}
     code = "" if kinds == {"verdict"} else parts.teaching_code(cell.source)
@@ -108,7 +108,7 @@ def _cell(lesson: teaching.Lesson, heading: str, cell: Any, number: int) -> Iter
     if code:
         yield Slide("programme", heading, parts.coloured(code), not outputs, number)
     if question:
-        ask = f'<p class="ask">{escape(question.ask)}</p><p class="write">Write your answer down.</p>'
+        ask = f'<p class="ask">{parts.inline(question.ask)}</p><p class="write">Write your answer down.</p>'
         notes = (f"**You will hear:** {question.hear}",)
         yield Slide("question", "", ask, True, number, notes)
     told = (f"**Then:** {question.then}",) if question else ()

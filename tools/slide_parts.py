@@ -130,6 +130,15 @@ def _letters(text: str, largest: int, smallest: int, width: int, height: int) ->
 # -------------------------------------------------------------------------------------------------------- outputs
 
 
+def joined(outputs: list[Any]) -> list[Any]:
+    """What was printed in several goes as one."""
+    printed = [output for output in outputs if output.output_type == "stream"]
+    if len(printed) < 2:
+        return outputs
+    whole = printed[0] | {"text": "".join(output.text for output in printed)}
+    return [whole, *(output for output in outputs if output.output_type != "stream")]
+
+
 def shown(output: Any) -> tuple[str, str]:
     """(kind, HTML) of an output: figure, table, printed, verdict, or "" for what a slide does not show."""
     data = output.get("data", {})
