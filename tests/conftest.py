@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +22,31 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """For nbval, kernels that are forked from one server; see warm_kernels. Workers inherit the environment."""
+    if not config.getoption("nbval", default=False) or hasattr(config, "workerinput") or sys.platform != "linux":
+        return
+    import warm_kernels
+
+    folder = Path(tempfile.mkdtemp(prefix="kernels-"))
+    file, address = warm_kernels.__file__, folder / "socket"
+    spec = {"argv": [sys.executable, "-I", "-S", file, "{connection_file}"], "display_name": "", "language": "python"}
+    kernel = folder / "kernels" / "python3" / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_text(json.dumps(spec), encoding="utf-8")
+    os.environ |= {"JUPYTER_PATH": str(folder), warm_kernels.ADDRESS: str(address)}
+    quiet = os.environ | {"OMP_NUM_THREADS": "1"}  # in the server alone: kernels get the environment of who asks
+    server = subprocess.Popen([sys.executable, file, "--serve", str(address)], env=quiet)
+    while not address.exists() and server.poll() is None:
+        time.sleep(0.1)
+
+    def stop() -> None:
+        server.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+    config.add_cleanup(stop)
 
 
 @pytest.fixture(scope="session")
