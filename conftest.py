@@ -7,6 +7,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers and the kernels that they start share the processor: two threads each would wait for one another.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 collect_ignore_glob = [".venv/*", "build/*"]
+# Those of the hunts are run by tests/notebooks/test_hunts.py, in one process: six kernels less.
+collect_ignore_glob += ["notebooks/hunts/solutions/*"]
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 

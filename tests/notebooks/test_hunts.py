@@ -1,7 +1,7 @@
 """The bug hunts: short, real, and with a checker that knows a mended function from a broken one.
 
-A hunt has no parameters: its bug is measured on the built-in model and data. nbval runs hunts and solutions
-(`make test`); here the stored notebooks are read, and the checkers are given functions with other faults.
+A hunt has no parameters: its bug is measured on the built-in model and data. nbval runs the hunts (`make test`); here
+stored notebooks are read, the solutions run in this process, and the checkers are given functions with other faults.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import lessons
+import matplotlib
 import numpy as np
 import pytest
 from lessons import NOTEBOOKS, ROOT, code, lines, outputs, prose, read
@@ -142,6 +143,19 @@ def test_the_checker_says_not_yet_on_the_hunt_as_stored(path: Path) -> None:
 def test_the_checker_says_found_on_the_solution(path: Path) -> None:
     (verdict,) = _verdicts(path)
     assert verdict.startswith("Found")
+
+
+@each_solution
+def test_a_solution_that_is_run_again_prints_what_is_stored(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notebook, names = read(path), {"__name__": path.stem}
+    monkeypatch.setattr("IPython.display.display", lambda *_, **__: None)
+    with matplotlib.rc_context():
+        for cell in code(notebook):
+            exec(compile(cell.source, path.name, "exec"), names)
+    stored = "".join(output.get("text", "") for output in outputs(notebook))
+    assert capsys.readouterr().out == stored
 
 
 # ------------------------------------------------------------------------------------------------------- the checkers
