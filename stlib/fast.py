@@ -87,7 +87,7 @@ def _fingerprint(backbone: Backbone) -> list[Any]:
     """
     encoder = backbone.encoder
     weights = [
-        (weight.data_ptr(), weight._version, weight.detach().reshape(-1)[:: max(1, weight.numel() // 16)].sum().item())
+        (weight.data_ptr(), _version(weight), weight.detach().reshape(-1)[:: max(1, weight.numel() // 16)].sum().item())
         for weight in itertools.chain(encoder.parameters(), encoder.buffers())
     ]
     modules: list[Any] = [backbone, *encoder.modules()]
@@ -98,6 +98,10 @@ def _fingerprint(backbone: Backbone) -> list[Any]:
         backbone.int8,
         backbone.pad_id,
     ]
+
+
+def _version(weight: Tensor) -> int:
+    return 0 if weight.is_inference() else weight._version  # what inference mode has made counts no writes
 
 
 # ------------------------------------------------------------------------------------------------ what can be relied on

@@ -23,8 +23,14 @@ def identity(model: SentenceTransformer, more: Sequence[Any] = ()) -> str:
     training.
     """
     backbone = model.backbone
-    config = {name: value for name, value in backbone.config.to_dict().items() if name not in _WITHOUT_EFFECT}
-    told = [repr(model), sorted(config.items()), model.pooling, model.normalize, model.include_prompt]
+    config = {name: value for name, value in backbone.config.to_dict().items() if value is not None}
+    told = [
+        repr(model),
+        sorted((name, config[name]) for name in config.keys() - _WITHOUT_EFFECT),
+        model.pooling,
+        model.normalize,
+        model.include_prompt,
+    ]
     told += [backbone.causal, backbone.int8, backbone.pad_id, *more]
     digest = hashlib.sha256(repr(told).encode("utf-8", "surrogatepass"))
     for name, weight in itertools.chain(model.named_parameters(), model.named_buffers()):

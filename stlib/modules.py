@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import nn
 from torch.nn.modules import module as everywhere
+from torch.nn.utils.parametrize import is_parametrized
 
 _Module = TypeVar("_Module", bound=nn.Module)
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
@@ -41,7 +42,9 @@ def in_evaluation(module: _Module) -> _Module:
         state = {
             # the lists that torch keeps are copied: what is hung on the twin is not hung on the module
             name: copy.copy(value) if name in _OF_EVERY_MODULE else ours(value)
-            for name, value in cast(dict[str, Any], part.__getstate__()).items()
+            for name, value in (
+                vars(part) if is_parametrized(part) else cast(dict[str, Any], part.__getstate__())
+            ).items()
         }
         state["_modules"] = {name: ours(child) for name, child in part._modules.items()}
         twin.__setstate__(state | {"training": False})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import pickle
 import threading
 from collections.abc import Callable
@@ -11,10 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from checkpoints import TEXTS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reference import Small
+from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from stlib import SentenceEncoder, SentenceTransformer
 
@@ -98,6 +102,84 @@ def test_what_is_done_in_the_middle_of_encode_changes_neither_its_vectors_nor_th
         model.backbone.model.encoder.layer[0].register_forward_hook(act)
         np.testing.assert_allclose(encoder.encode(TEXTS, batch_tokens=20), expected, atol=1e-6)
     assert done and {module.training for module in model.modules()} == {action not in list(ACTIONS)[3:]}
+
+
+class _Everything(nn.Module):
+    """What a part may hold beside its modules: a list of them, a partial, a method of its own, a hook's counter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop = nn.Dropout(0.5)
+        self.parts, self.again, self.own = [self.drop], functools.partial(_call, self.drop), self.twice
+        self.linear = weight_norm(nn.Linear(32, 32))
+        self.norm = nn.BatchNorm1d(32)
+
+    def twice(self, x: torch.Tensor) -> torch.Tensor:
+        return self.drop(self.drop(x))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.linear(self.again(self.own(self.parts[0](x)))))
+
+
+def _call(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    result: torch.Tensor = module(x)
+    return result
+
+
+def test_whatever_a_part_holds_is_taken_along_without_dropout(small: Small) -> None:
+    model = SentenceTransformer.from_pretrained(small("minilm"))
+    encoder = SentenceEncoder(model, truncation="ignore", device="cpu")
+    part = _Everything().eval()
+    model.projection.append(part)
+    expected = encoder.encode(TEXTS)
+    model.train()
+    np.testing.assert_array_equal(encoder.encode(TEXTS), expected)
+    with torch.no_grad():
+        part.linear.parametrizations.weight.original0.mul_(-1)
+    changed = encoder.encode(TEXTS)
+    assert np.abs(changed - expected).max() > 0.1
+    assert part.norm.num_batches_tracked == 0 and all(module.training for module in model.modules())
+    np.testing.assert_array_equal(
+        SentenceEncoder(model.eval(), truncation="ignore", device="cpu").encode(TEXTS), changed
+    )
+
+
+@pytest.mark.parametrize("way", ["wrapped", "in place"])
+def test_a_compiled_network_in_training_gives_no_dropout(small: Small, way: str) -> None:
+    encoder = SentenceEncoder(small("minilm"), truncation="ignore", device="cpu")
+    expected, backbone = encoder.encode(TEXTS[:2]), encoder.model.backbone
+    if way == "wrapped":
+        backbone.model = torch.compile(backbone.model, backend="eager")
+    else:
+        backbone.model.compile(backend="eager")
+    for packed in (True, False):
+        encoder.packed = packed
+        encoder.model.train()
+        np.testing.assert_allclose(encoder.encode(TEXTS[:2]), expected, atol=1e-6)
+
+
+def test_a_model_that_was_made_in_inference_mode_encodes_inside_and_outside(small: Small) -> None:
+    with torch.inference_mode():
+        encoder = SentenceEncoder(small("minilm"), truncation="ignore", device="cpu")
+        inside = encoder.encode(TEXTS)
+    np.testing.assert_array_equal(encoder.encode(TEXTS), inside)
+    encoder.model.train()
+    np.testing.assert_array_equal(encoder.encode(TEXTS), inside)
+
+
+def test_an_interrupted_encode_leaves_the_model_in_training(small: Small) -> None:
+    encoder = SentenceEncoder(small("minilm"), truncation="ignore", device="cpu")
+    expected, model = encoder.encode(TEXTS), encoder.model.train()
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    handle = model.projection.register_forward_hook(stop)
+    with pytest.raises(KeyboardInterrupt):
+        encoder.encode(TEXTS)
+    handle.remove()
+    assert all(module.training for module in model.modules())
+    np.testing.assert_array_equal(encoder.encode(TEXTS), expected)
 
 
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
