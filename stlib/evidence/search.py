@@ -24,7 +24,7 @@ from stlib.encoder import SentenceEncoder
 from stlib.evidence.controls import bm25_index
 from stlib.evidence.estimate import Floats
 from stlib.evidence.sections import sections
-from stlib.evidence.vectors import cache_folder, weights_key
+from stlib.evidence.vectors import cache_folder
 from stlib.files import in_place_of
 from stlib.tables import SUFFIXES, read_texts
 
@@ -106,7 +106,7 @@ def _ranks(scores: Floats) -> Floats:
 
 def kept_vectors(encoder: SentenceEncoder, texts: Sequence[str]) -> Floats:
     """Vectors [n, D], of which only those are computed that the cache does not have under the words of their text."""
-    recipe = f"{weights_key(encoder)} {encoder.max_length} {encoder.get_params()} {encoder.model.pooling}"
+    recipe = f"{encoder.identity()} {encoder.model.prompt()}"
     file = cache_folder() / "search" / f"{hashlib.sha256(recipe.encode()).hexdigest()[:32]}.npz"
     keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32] for text in texts]
     known: dict[str, Floats] = {}

@@ -121,13 +121,14 @@ def _key(encoder: SentenceEncoder, texts: Sequence[str], what: list[Any]) -> str
 
 
 def weights_key(encoder: SentenceEncoder) -> str:
-    """A hash of all parameters and of the tokenizer as they are now, however they came to be so."""
+    """A hash of all parameters, of the modules as they print themselves (activation of a Dense, epsilon of a norm) and
+    of the tokenizer as they are now, however they came to be so."""
     backend = getattr(encoder.tokenizer, "backend_tokenizer", None)
     if backend is None:
         tokenizer = repr(sorted(encoder.tokenizer.get_vocab().items()))
     else:  # how its last caller had it cut and pad is not the encoder's doing
         tokenizer = json.dumps(json.loads(backend.to_str()) | {"truncation": None, "padding": None})
-    digest = hashlib.sha256(tokenizer.encode("utf-8", "surrogatepass"))
+    digest = hashlib.sha256(f"{tokenizer} {encoder.model!r}".encode("utf-8", "surrogatepass"))
     for name, weight in encoder.model.named_parameters():
         digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
         digest.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())

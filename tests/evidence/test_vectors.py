@@ -49,6 +49,7 @@ CHANGES: dict[str, Callable[[SentenceEncoder], Any]] = {
     "the pooling": lambda e: setattr(e.model, "pooling", ("cls",)),
     "normalising": lambda e: setattr(e.model, "normalize", False),
     "the limit": lambda e: setattr(e, "max_length", 5),
+    "a constant of a layer": lambda e: setattr(e.model.backbone.model.embeddings.LayerNorm, "eps", 0.1),
     "int8": lambda e: setattr(e.model.backbone, "int8", True),
 }
 
