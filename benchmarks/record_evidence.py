@@ -1,11 +1,11 @@
-"""Run lessons and labs on two models and two sets of data, and record the evidence that the lessons quote.
+"""Run lessons and labs on two models, and record the evidence that the lessons quote.
 
-    STLIB_DATA_DIR=… python benchmarks/record_evidence.py [--mpnet FOLDER] [--only 02 03] [--runs mpnet …]
+    python benchmarks/record_evidence.py [--mpnet FOLDER] [--only 02 03] [--runs mpnet …]
 
-Runs: `minilm` and `mpnet` on the built-in data (documentation, sentences, pairs); `minilm_stsb-dev` and
-`mpnet_stsb-dev` on the pairs of STS-B dev alone, where claims about passages and sentences stay undecided. Two
-notebooks at a time, one thread each; what is timed (07) runs alone. A notebook that fails leaves what was recorded
-before. For `minilm`, the numbers that the lessons quote besides verdicts go to results/figures/.
+Runs: `minilm` and `mpnet`, on the built-in data (documentation, sentences, pairs); what STS-B says beside them is
+measured by benchmarks/beside.py. Two notebooks at a time, one thread each; what is timed (07) runs alone. A notebook
+that fails leaves what was recorded before. For `minilm`, the numbers that the lessons quote besides verdicts go to
+results/figures/.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from stlib.evidence import experiments, load
 from stlib.evidence.records import write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
-RUNS = ("minilm", "mpnet", "minilm_stsb-dev", "mpnet_stsb-dev")
+RUNS = ("minilm", "mpnet")
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
 
@@ -69,23 +69,16 @@ def main() -> int:
     only = tuple(options.only)
     series = [*sorted((ROOT / "notebooks").glob("0*.ipynb")), *sorted((ROOT / "notebooks" / "labs").glob("0*.ipynb"))]
     notebooks = [path for path in series if path.name.startswith(only)]
-    mpnet = str(assemble(options.mpnet).resolve()) if any("mpnet" in run for run in options.runs) else ""
     lines = []
-    with tempfile.TemporaryDirectory() as folder:
-        pairs = Path(folder) / "stsb-dev.csv"  # the name under which the evidence knows it
-        if any("stsb" in run for run in options.runs):
-            shutil.copyfile(Path(os.environ["STLIB_DATA_DIR"]) / "stsb" / "dev.csv", pairs)
-        for run in options.runs:
-            given = {"model": mpnet if "mpnet" in run else MINILM}
-            if "stsb" in run:
-                given |= {"pairs": str(pairs), "sentences": "none", "passages": "none"}
-            out = ROOT / "results" / "evidence" / run
-            for timed in (False, True):
-                chosen = [notebook for notebook in notebooks if notebook.name.startswith("07") == timed]
-                with ThreadPoolExecutor(1 if timed else 2) as pool:
-                    for line in pool.map(partial(execute, out=out, parameters=given), chosen):
-                        lines.append(line)
-                        print(line, flush=True)
+    for run in options.runs:
+        model = MINILM if run == "minilm" else str(assemble(options.mpnet).resolve())
+        out = ROOT / "results" / "evidence" / run
+        for timed in (False, True):
+            chosen = [notebook for notebook in notebooks if notebook.name.startswith("07") == timed]
+            with ThreadPoolExecutor(1 if timed else 2) as pool:
+                for line in pool.map(partial(execute, out=out, parameters={"model": model}), chosen):
+                    lines.append(line)
+                    print(line, flush=True)
     if "minilm" in options.runs:
         figures(only)
     return int(any("FAILED" in line for line in lines))

@@ -47,8 +47,20 @@ def registered() -> str:
     return "\n".join(lines)
 
 
+def beside() -> str:
+    """Four decisions on each model and set of data, in points."""
+    models = measurement("beside")["models"]
+    sets = list(next(iter(next(iter(models.values())).values())))
+    lines = [f"| model | difference | {' | '.join(sets)} |", "|---" * (2 + len(sets)) + "|"]
+    for model, decisions in models.items():
+        for decision, by_set in decisions.items():
+            cells = (f"{one['value']:.1f} [{one['low']:.1f}, {one['high']:.1f}]" for one in by_set.values())
+            lines.append(f"| {model} | {decision} | {' | '.join(cells).replace('-', '−')} |")
+    return "\n".join(lines)
+
+
 def rendered(text: str) -> str:
-    for name, table in (("claims", tables), ("registered", registered)):
+    for name, table in (("claims", tables), ("registered", registered), ("beside", beside)):
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
         before, rest = text.split(begin)
         text = f"{before}{begin}\n{table()}\n{end}{rest.split(end, 1)[1]}"
