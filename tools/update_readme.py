@@ -78,7 +78,7 @@ def _processor(record: Any) -> str:
         lines.append(f"| {way} | {' | '.join(cells)} |")
     memory = " ".join(
         f"{row['texts']:,} sentences add {row['added_mb']:.0f} MB, of which the vectors are {row['vectors_mb']:.0f}."
-        for row in record["memory"]
+        for row in record.get("memory", [])
     )
     peaks = ", ".join(f"{value:.0f} in {dtype}" for dtype, value in record["peak_gflops"].items() if value)
     recall = ", ".join(f"{value:.1f} in {dtype}" for dtype, value in record["quality"]["recall"].items())
