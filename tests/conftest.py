@@ -38,7 +38,9 @@ def pytest_configure(config: pytest.Config) -> None:
     kernel.write_text(json.dumps(spec), encoding="utf-8")
     os.environ |= {"JUPYTER_PATH": str(folder), warm_kernels.ADDRESS: str(address)}
     quiet = os.environ | {"OMP_NUM_THREADS": "1"}  # in the server alone: kernels get the environment of who asks
-    server = subprocess.Popen([sys.executable, file, "--serve", str(address)], env=quiet)
+    said = subprocess.DEVNULL  # each kernel would tell how to connect to it
+    command = [sys.executable, file, "--serve", str(address)]
+    server = subprocess.Popen(command, env=quiet, stdout=said, stderr=said)
     while not address.exists() and server.poll() is None:
         time.sleep(0.1)
 
