@@ -31,6 +31,7 @@ MODULES = (
 def serve(address: str) -> None:
     for module in MODULES:
         __import__(module)
+    sys.modules["pandas"].set_option("display.max_columns", 20)  # as it chooses where a kernel imports it
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the kernels
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
