@@ -204,9 +204,9 @@ class SentenceEncoder(Estimator):
         """
         return cosines(a, b, self.encode)
 
-    def identity(self) -> str:
-        """SHA-256 of all that decides the vectors but the prompt, wherever the model was loaded from."""
-        return identity(self.model, [self.max_length, self._tokenize().identity()])
+    def identity(self, states: bool = False) -> str:
+        """SHA-256 of all that decides the vectors, or the token states, but for the prompt and the place it lies in."""
+        return identity(self.model.backbone if states else self.model, [self.max_length, self._tokenize().identity()])
 
     @property
     def _fast(self) -> FastBackbone | None:

@@ -215,9 +215,7 @@ class Quantised:
         whole = (weight.detach() / self._scale.unsqueeze(1)).round().to(torch.int8)
         self._weight = torch.ops.onednn.qlinear_prepack(whole, None)
         self._zeros = torch.zeros(len(weight), dtype=torch.int64)
-        self._half_up = weight.new_full(
-            weight.shape[1:], 128.5
-        )  # 128 stands for zero; cutting off the fraction then rounds
+        self._half_up = weight.new_full(weight.shape[1:], 128.5)  # 128 is zero; cutting off the fraction then rounds
         self._bias = weight.new_zeros(len(weight)) if bias is None else bias.detach().clone()
 
     def _whole(self, x: Tensor) -> tuple[Tensor, Tensor]:

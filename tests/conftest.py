@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import signal
-import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,30 +20,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """For nbval, kernels that are forked from one server; see warm_kernels. Workers inherit the environment."""
-    if not config.getoption("nbval", default=False) or hasattr(config, "workerinput") or sys.platform != "linux":
-        return
-    import warm_kernels
+    """For nbval, kernels that are forked from one server. Workers inherit its address by the environment."""
+    if config.getoption("nbval", default=False) and not hasattr(config, "workerinput") and sys.platform == "linux":
+        import warm_kernels
 
-    folder = Path(tempfile.mkdtemp(prefix="kernels-"))
-    file, address = warm_kernels.__file__, folder / "socket"
-    spec = {"argv": [sys.executable, "-I", "-S", file, "{connection_file}"], "display_name": "", "language": "python"}
-    kernel = folder / "kernels" / "python3" / "kernel.json"
-    kernel.parent.mkdir(parents=True)
-    kernel.write_text(json.dumps(spec), encoding="utf-8")
-    os.environ |= {"JUPYTER_PATH": str(folder), warm_kernels.ADDRESS: str(address)}
-    quiet = os.environ | {"OMP_NUM_THREADS": "1"}  # in the server alone: kernels get the environment of who asks
-    said = subprocess.DEVNULL  # each kernel would tell how to connect to it
-    command = [sys.executable, file, "--serve", str(address)]
-    server = subprocess.Popen(command, env=quiet, stdout=said, stderr=said)
-    while not address.exists() and server.poll() is None:
-        time.sleep(0.1)
-
-    def stop() -> None:
-        server.kill()
-        shutil.rmtree(folder, ignore_errors=True)
-
-    config.add_cleanup(stop)
+        config.add_cleanup(warm_kernels.started())
 
 
 @pytest.fixture(scope="session")

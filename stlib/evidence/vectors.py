@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from stlib.pooling import POOLING_MODES, pool
 
 MOST_BYTES = 2 * 10**9
 """The oldest files go when the cache grows beyond this."""
+_POOLED = ["pooled"]
 
 
 def cache_folder() -> Path:
@@ -54,7 +54,7 @@ def pooled(encoder: SentenceEncoder, texts: Sequence[str], modes: Sequence[str] 
             parts.append(torch.stack([pool(states, mask, mode) for mode in POOLING_MODES]))
         return dict(zip(POOLING_MODES, torch.cat(parts, dim=1).numpy(), strict=True))
 
-    found = kept(encoder, texts, ["pooled"], compute)
+    found = kept(encoder, texts, _POOLED, compute)
     return {mode: found[mode] for mode in modes}
 
 
@@ -100,36 +100,9 @@ def _key(encoder: SentenceEncoder, texts: Sequence[str], what: list[Any]) -> str
     digest = hashlib.sha256()
     for text in texts:
         digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
-    model = encoder.model
-    pooling = ("mean",) if what == ["pooled"] else model.pooling  # all modes do not depend on the one that it takes
-    recipe = [stlib.__version__, torch.__version__, what, weights_key(encoder), encoder.max_length, pooling]
-    recipe += [
-        model.normalize,
-        model.prompts,
-        model.default_prompt_name,
-        model.include_prompt,
-        str(model.backbone.dtype),
-    ]
-    recipe += [
-        getattr(encoder, "dtype", ""),
-        model.backbone.causal,
-        str(model.backbone.config.to_json_string(use_diff=False)),
-    ]
-    recipe += ["int8"] * model.backbone.int8  # which leaves the weights as they are
-    digest.update(repr(recipe).encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
-
-
-def weights_key(encoder: SentenceEncoder) -> str:
-    """A hash of all parameters, of the modules as they print themselves (activation of a Dense, epsilon of a norm) and
-    of the tokenizer as they are now, however they came to be so."""
-    backend = getattr(encoder.tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        tokenizer = repr(sorted(encoder.tokenizer.get_vocab().items()))
-    else:  # how its last caller had it cut and pad is not the encoder's doing
-        tokenizer = json.dumps(json.loads(backend.to_str()) | {"truncation": None, "padding": None})
-    digest = hashlib.sha256(f"{tokenizer} {encoder.model!r}".encode("utf-8", "surrogatepass"))
-    for name, weight in encoder.model.named_parameters():
-        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
-        digest.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    # pooled vectors of all modes are made of the states, whatever the model does with them
+    used: list[Any] = [encoder.identity(states=True)]
+    if what != _POOLED:
+        used = [encoder.identity(), encoder.model.prompts, encoder.model.default_prompt_name]
+    digest.update(repr([stlib.__version__, torch.__version__, what, *used]).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()

@@ -3,6 +3,7 @@
 Importing torch, transformers and scikit-learn costs each kernel five seconds, and the suite starts some forty. What a
 notebook may use it must still import: its namespace is empty, only the modules lie ready. Used where there is `fork`.
 
+    started()           starts the server, and makes its kernels those that Jupyter finds
     serve(address)      the server: imports, then forks a kernel for each connection
     this file, run      what Jupyter starts as the kernel: it asks the server for one, hands on interrupts, and ends
                         when the kernel does
@@ -13,10 +14,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +32,29 @@ MODULES = (
     "numpy", "pandas", "pyarrow.parquet", "scipy.stats", "sklearn.linear_model", "sklearn.manifold", "sklearn.cluster",
     "torch", "transformers.models.bert.modeling_bert", "sentence_transformers", "ipykernel.kernelapp",
 )  # fmt: skip
+
+
+def started() -> Callable[[], None]:
+    """Starts the server and changes the environment; returns what stops it."""
+    folder = Path(tempfile.mkdtemp(prefix="kernels-"))
+    address, kernel = folder / "socket", folder / "kernels" / "python3" / "kernel.json"
+    command = [sys.executable, "-I", "-S", __file__, "{connection_file}"]
+    kernel.parent.mkdir(parents=True)
+    kernel.write_text(json.dumps({"argv": command, "display_name": "", "language": "python"}), encoding="utf-8")
+    os.environ |= {"JUPYTER_PATH": str(folder), ADDRESS: str(address)}
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # in the server alone: kernels get the environment of who asks
+    said = subprocess.DEVNULL  # each kernel would tell how to connect to it
+    server = subprocess.Popen(
+        [sys.executable, __file__, "--serve", str(address)], env=one_thread, stdout=said, stderr=said
+    )
+    while not address.exists() and server.poll() is None:
+        time.sleep(0.1)
+
+    def stop() -> None:
+        server.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+    return stop
 
 
 def serve(address: str) -> None:
