@@ -18,13 +18,13 @@ import datetime
 import io
 import itertools
 import json
+import math
 import os
 import random
 import re
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from functools import cache, partial
 from importlib.metadata import version
@@ -44,6 +44,7 @@ from transformers.utils import logging
 from stlib import SentenceEncoder, SentenceTransformer
 from stlib.backbone import Backbone
 from stlib.evidence.corpora import documentation, load_pairs, load_sentences
+from stlib.evidence.experiments.speed import alternate as in_turn
 from stlib.evidence.experiments.speed import linear_flops, padded, plain
 from stlib.evidence.records import write_whole
 from stlib.evidence.scores import cosine, ranking, spearman
@@ -185,15 +186,8 @@ DTYPES = ("float32", "bfloat16", "int8")
 
 
 def alternate(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, np.ndarray]:
-    """Seconds of each call in each round, after one round that is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(rounds + 1):
-        for name, call in calls.items():
-            started = time.perf_counter()
-            call()
-            if number:
-                seconds[name].append(time.perf_counter() - started)
-    return {name: np.array(spent) for name, spent in seconds.items()}
+    """Seconds of each call in each round, however long it takes."""
+    return {name: np.array(spent) for name, spent in in_turn(calls, rounds, most_seconds=math.inf).items()}
 
 
 def peak(rounds: int) -> dict[str, float | None]:

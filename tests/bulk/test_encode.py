@@ -387,11 +387,14 @@ def test_an_interrupt_leaves_the_last_good_output(
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
-def test_memory_does_not_grow_with_rows_or_shards(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_rows_or_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """2000 rows more: 20 MB more of text and 20 MB more of vectors. Either held whole would show.
 
-    The texts are of characters of four bytes, since tokenizers count characters.
+    The texts are of characters of four bytes, since tokenizers count characters. What is given up goes back to the
+    system at once: else the allocator's own growth, some 10 MB, would be most of what is measured.
     """
+    for name, value in {"MMAP_THRESHOLD": 16384, "TRIM_THRESHOLD": 0, "TOP_PAD": 0}.items():
+        monkeypatch.setenv(f"MALLOC_{name}_", str(value))  # of glibc; others know no such names
     dense = [checkpoints.Dense(checkpoints.HIDDEN, 2500)]
     checkpoints.wrap(checkpoints.build("minilm", tmp_path / "plain"), tmp_path / "wide", dense=dense)
     (tmp_path / "many").mkdir()
@@ -400,5 +403,4 @@ def test_memory_does_not_grow_with_rows_or_shards(tmp_path: Path) -> None:
     done = process(PEAKS, tmp_path)
     assert done.returncode == 0, done.stderr
     _, short, long, many = (int(line) / 1024 for line in done.stdout.split())
-    # some 10 MB come of the allocator, whatever the rows are
-    assert long - short < 18 and many - short < 18, f"MB: {short}, {long} and {many}"
+    assert long - short < 12 and many - short < 12, f"MB: {short}, {long} and {many}"
