@@ -63,9 +63,6 @@ SCRIPTS = [
 Way = Callable[[list[str]], Any]
 
 
-# --------------------------------------------------------------------------------------------- what is encoded
-
-
 def stsb() -> Path | None:
     file = Path(os.environ.get("STLIB_DATA_DIR", "")) / "stsb" / "dev.csv"
     return file if "STLIB_DATA_DIR" in os.environ and file.exists() else None
@@ -95,9 +92,6 @@ def corpora() -> dict[str, list[str]]:
     mix = [*draw.choices(sentences, k=260), *paragraphs[:30], *draw.choices(SCRIPTS, k=90), *["", "yes", "no?"] * 6]
     draw.shuffle(mix)
     return {f"sentences ({source})": sentences, "paragraphs": paragraphs, "mix": mix}
-
-
-# ---------------------------------------------------------------------------------------------------- the ways
 
 
 class Elsewhere(torch.nn.Module):
@@ -182,9 +176,6 @@ def ways(folder: Path) -> dict[str, Way]:
 DTYPES = ("float32", "bfloat16", "int8")
 
 
-# --------------------------------------------------------------------------------------------------- the clock
-
-
 def alternate(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, np.ndarray]:
     """Seconds of each call in each round, however long it takes."""
     return {name: np.array(spent) for name, spent in in_turn(calls, rounds, most_seconds=math.inf).items()}
@@ -243,9 +234,6 @@ def throughput(folder: Path, rounds: int, peaks: dict[str, float | None]) -> lis
     return rows
 
 
-# ---------------------------------------------------------------------------------------------- other families
-
-
 def small(name: str) -> Any:
     """A backbone of six layers and 384 wide in another layout, with random weights."""
     torch.manual_seed(0)
@@ -287,9 +275,6 @@ def families(folder: Path, rounds: int) -> list[dict[str, Any]]:
             )  # fmt: skip
             print(rows[-1], flush=True)
     return rows
-
-
-# ------------------------------------------------------------------------------- quality, first vector, memory
 
 
 def quality(folder: Path) -> dict[str, Any]:
@@ -350,9 +335,6 @@ def memory(folder: Path, sizes: tuple[int, ...] = (10_000, 100_000)) -> list[dic
             added = {"added_mb": (most - before) / 1024, "vectors_mb": count * 384 * 4 / 2**20}
             rows.append({"texts": count, **added, "peak_mb": most / 1024})
     return rows
-
-
-# -------------------------------------------------------------------------------------------------- the record
 
 
 def machine(threads: int) -> dict[str, Any]:

@@ -172,11 +172,6 @@ def test_rows_of_millions_of_characters_are_read(tmp_path: Path) -> None:
     assert [text[0] + str(len(text)) for (text,) in read_texts(source, "text", 1)] == ["x3000000", "y3000000"] * 3
 
 
-def test_rows_of_millions_of_characters_are_read(tmp_path: Path) -> None:
-    source = write(tmp_path / "in.csv", [{"text": "x" * 3_000_000}, {"text": "y" * 3_000_000}] * 3)
-    assert [text[0] + str(len(text)) for (text,) in read_texts(source, "text", 1)] == ["x3000000", "y3000000"] * 3
-
-
 BAD = {
     "null.jsonl": (b'{"text": "a"}\n\n{"text": null}\n', r"row 2, column 'text': no text"),
     "nan.jsonl": (b'{"text": "a"}\n{"text": NaN}\n', r"row 2, column 'text': no text"),
