@@ -36,6 +36,8 @@ from stlib.review.page import Result, Review
 DATA = ("pairs", "sentences", "passages")
 TIMED = "07"
 """The lesson whose timings nothing else may disturb."""
+FIRST = "02"
+"""The lesson whose one pass through the model keeps what most others ask for."""
 Source = str | os.PathLike[str] | None
 
 
@@ -210,6 +212,7 @@ def run(request: Request, progress: Callable[[str], None] | None = None) -> Revi
         started = time.perf_counter()
         for timed in (False, True):
             names = [name for name in request.notebooks if name.startswith(TIMED) == timed]
+            names.sort(key=lambda name: not name.startswith(FIRST))
             at_once = 1 if timed else several
             threads = 0 if at_once == 1 else max(1, cores // at_once)
             # The runner is left first: it ends what the pool would otherwise wait for.
