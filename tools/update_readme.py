@@ -93,8 +93,16 @@ def _processor(record: Any) -> str:
     return "\n".join(lines)
 
 
+def times() -> str:
+    """How long the review took, without and with what an earlier run left in the cache."""
+    review = _read(ROOT / "results" / "series.json")["review"]
+    empty, warm = (review[cache]["seconds"] / 60 for cache in ("empty cache", "warm cache"))
+    cores = review["machine"]["cores"]
+    return f"On {cores} cores the review took {empty:.1f} minutes the first time and {warm:.1f} the second, once installed."
+
+
 def updated(text: str) -> str:
-    for name, table in (("surprises", surprises), ("series", series), ("speed", speed)):
+    for name, table in (("surprises", surprises), ("times", times), ("series", series), ("speed", speed)):
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         before, rest = text.split(begin)
         text = before + begin + "\n" + table() + "\n" + end + rest.split(end, 1)[1]
