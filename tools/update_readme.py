@@ -98,7 +98,8 @@ def times() -> str:
     review = _read(ROOT / "results" / "series.json")["review"]
     empty, warm = (review[cache]["seconds"] / 60 for cache in ("empty cache", "warm cache"))
     cores = review["machine"]["cores"]
-    return f"On {cores} cores the review took {empty:.1f} minutes the first time and {warm:.1f} the second, once installed."
+    told = f"the review took {empty:.1f} minutes the first time and {warm:.1f} the second"
+    return f"On {cores} cores, once installed, {told}."
 
 
 def updated(text: str) -> str:
