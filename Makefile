@@ -32,7 +32,7 @@ site: $(STAMP)  ## lessons, guides, claims and API as one static site, as build/
 notebooks: $(STAMP)  ## run the notebooks and store them with their outputs
 	$(BIN)/python tools/store_notebooks.py
 
-bench: $(STAMP)  ## measure against sentence-transformers, print, and write results/speed.json
+bench: $(STAMP)  ## measure against sentence-transformers, print, and write results/speed/
 	$(BIN)/python benchmarks/speed.py
 
 clean:  ## remove what was built
