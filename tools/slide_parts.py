@@ -86,7 +86,7 @@ def teaching_code(source: str) -> str:
         if _serves(node):
             first = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))])
             served |= set(range(first - 1, node.end_lineno or node.lineno))
-    kept = [line for number, line in enumerate(lines) if number not in served and "NBVAL" not in line]
+    kept = [line for number, line in enumerate(lines) if number not in served]
     text = re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip("\n")
     return text if len([line for line in text.splitlines() if line.strip()]) > 1 or "assert" in text else ""
 

@@ -220,7 +220,8 @@ def advice(answers: Mapping[str, Answer], costs: Mapping[str, Cost]) -> tuple[st
             f"{by} of {answer.measure} against any."
         )
     else:
-        open_ones = f"whether {choice}, the cheapest candidate left, gives up {by} of {answer.measure} is open"
+        lost = f"gives up {by} of {answer.measure} to the best"
+        open_ones = f"whether {choice}, the cheapest candidate left, {lost} is open"
         choice = answer.baseline if answer.baseline in answer.best else answer.leader
         verb = "Keep" if choice == answer.baseline else "Take"
         sentence = f"{verb} {choice} for now: {open_ones}{_needed(answer)}."
