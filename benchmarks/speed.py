@@ -48,7 +48,8 @@ from stlib.evidence.experiments.speed import alternate as in_turn
 from stlib.evidence.experiments.speed import linear_flops, padded, plain
 from stlib.evidence.records import write_whole
 from stlib.evidence.scores import cosine, ranking, spearman
-from stlib.fast import FastBackbone, Packed, Quantised, _operators_work
+from stlib.fast import FastBackbone
+from stlib.linear import Packed, Quantised, operators_work
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
@@ -188,7 +189,7 @@ def peak(rounds: int) -> dict[str, float | None]:
 
 def _peak(dtype: str, rounds: int) -> float | None:
     kind = getattr(torch, dtype)
-    if not _operators_work(kind, "cpu"):
+    if not operators_work(kind, "cpu"):
         return None
     flops = spent = 0.0
     for inputs, outputs in ((384, 1152), (384, 384), (384, 1536), (1536, 384)):

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stlib.backbone import Backbone
+from stlib.linear import LinearMap, Packed, Quantised, operators_work
 from stlib.modules import in_evaluation, without_autocast
 
 # Packing keeps a second copy of the linear weights; beyond this many bytes of them the copy costs more than it gains.
@@ -27,6 +28,8 @@ _LARGEST = 2 * 2**30
 _ROUGH = 0.05
 # Attention over so few tokens is cheapest as two products with a softmax over rows filled up to whole vectors.
 _SHORT, _VECTOR = 48, 16
+# What GELU gives lies above this (its minimum is -0.16997).
+_LOWEST_GELU = -0.17
 # So many tokens a thread go through the model together: what lies between two products then stays near the core, and
 # memory is used again rather than asked for anew. Their number is filled up to a multiple, or products of ever new
 # sizes would leave gaps of ever new sizes in memory, which then grows with the number of texts.
@@ -47,6 +50,7 @@ class FastBackbone:
     """
 
     def __init__(self, backbone: Backbone) -> None:
+        _keep_memory()
         self._packed = _fingerprint(backbone)
         self._twin = in_evaluation(backbone)  # keeps the weights, so that no other can come to lie in their place
         with without_autocast(torch.device("cpu")):
@@ -107,37 +111,18 @@ def _version(weight: Tensor) -> int:
 # ------------------------------------------------------------------------------------------------ what can be relied on
 
 
+def _keep_memory() -> None:
+    """Lets freed memory be used again. Else glibc may hand it back after each product and fetch it anew, page by page,
+    which took up to a third of the time in int8. It keeps as much as the largest block freed so far, 32 MB at most."""
+    torch.empty(31 * 2**20, dtype=torch.uint8)
+
+
 def _can_pack(layers: Sequence[nn.Linear], int8: bool) -> bool:
     weight = layers[0].weight
     dtype = torch.int8 if int8 else weight.dtype
     size = sum(layer.weight.numel() for layer in layers) * dtype.itemsize
     known = weight.dtype == torch.float32 if int8 else True
-    return known and size <= _LARGEST and _operators_work(dtype, weight.device.type)
-
-
-@functools.cache
-def _operators_work(dtype: torch.dtype, device: str) -> bool:
-    """Whether this build and this processor have packed products in that type, and they are right."""
-    known = dtype in (torch.float32, torch.bfloat16, torch.int8)
-    if device != "cpu" or not known or not torch.backends.mkldnn.is_available():
-        return False
-    # whole numbers up to 127, which every type holds exactly; the first row asks for the largest sum
-    draw = functools.partial(torch.randint, -127, 128, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
-    x, weight, other = draw((4, 64)), draw((32, 64)), draw((4, 32))
-    x[0], weight[0], x[:, 0], weight[:, 0] = 127, 127, 127, 127
-    plain = x @ weight.T
-    close = functools.partial(torch.allclose, atol=1e-2, rtol=1e-2)
-    try:
-        if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-            return False
-        # without these instructions sums overflow, or run in a loop that is a thousand times as slow
-        if dtype == torch.int8 and not torch.cpu._is_vnni_supported():
-            return False
-        packed = Quantised(weight, None) if dtype == torch.int8 else Packed(weight.to(dtype), None)
-        right = close(packed(x), plain) and close(packed.gelu(x), functional.gelu(plain))
-        return right and close(packed.plus(x, other), plain + other)
-    except (AttributeError, RuntimeError):
-        return False
+    return known and size <= _LARGEST and operators_work(dtype, weight.device.type)
 
 
 def _probe(backbone: Backbone) -> list[Tensor]:
@@ -180,70 +165,9 @@ def _rough_weights(backbone: Backbone, layers: Collection[nn.Linear]) -> set[Ten
     return rough
 
 
-# ------------------------------------------------------------------------------------------------ linear maps
+# ------------------------------------------------------------------------------------------------ models
 
 
-class Packed:
-    """A linear map whose weight lies in oneDNN's layout, and whose type is the weight's whatever comes in."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        self._dtype = weight.dtype
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous())
-        self._bias = None if bias is None else bias.detach().to(weight.dtype, copy=True)
-
-    def __call__(self, x: Tensor, activation: str = "none") -> Tensor:
-        rows = x.to(self._dtype)
-        return torch.ops.mkldnn._linear_pointwise(rows, self._weight, self._bias, activation, [], "none").to(x.dtype)
-
-    def gelu(self, x: Tensor) -> Tensor:
-        return self(x, "gelu")
-
-    def plus(self, x: Tensor, other: Tensor) -> Tensor:
-        rows, other = x.to(self._dtype), other.to(self._dtype)
-        return torch.ops.mkldnn._linear_pointwise.binary(rows, other, self._weight, self._bias, "add").to(x.dtype)
-
-
-class Quantised:
-    """A linear map in 8 bits: a scale for each output of the weight, one for each token that comes in.
-
-    Sums are exact; what is lost is lost in rounding. The operator knows one scale for all tokens, so it gets 1, and the
-    tokens' own are multiplied in afterwards.
-    """
-
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        self._scale = weight.detach().abs().amax(dim=1).clamp(min=1e-30) / 127
-        whole = (weight.detach() / self._scale.unsqueeze(1)).round().to(torch.int8)
-        self._weight = torch.ops.onednn.qlinear_prepack(whole, None)
-        self._zeros = torch.zeros(len(weight), dtype=torch.int64)
-        self._half_up = weight.new_full(weight.shape[1:], 128.5)  # 128 is zero; cutting off the fraction then rounds
-        self._bias = weight.new_zeros(len(weight)) if bias is None else bias.detach().clone()
-
-    def _whole(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """[..., in] -> whole numbers [..., in] from 1 to 255 around 128, and how much one of them is worth [..., 1]."""
-        largest = torch.maximum(x.amax(-1, keepdim=True), -x.amin(-1, keepdim=True)).clamp_(min=1e-30)
-        # by way of 16 bits: torch turns float32 into uint8 number by number
-        return torch.addcmul(self._half_up, x, 127 / largest).to(torch.int16).to(torch.uint8), largest / 127
-
-    def _product(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        whole, worth = self._whole(x)
-        product: Tensor = torch.ops.onednn.qlinear_pointwise(
-            whole, 1.0, 128, self._weight, self._scale, self._zeros, None, 1.0, 0, torch.float32, "none", [], "none"
-        )
-        return product, worth
-
-    def __call__(self, x: Tensor) -> Tensor:
-        product, worth = self._product(x)
-        return torch.addcmul(self._bias, product, worth, out=product)
-
-    def gelu(self, x: Tensor) -> Tensor:
-        return torch.ops.aten.gelu_(self(x))
-
-    def plus(self, x: Tensor, other: Tensor) -> Tensor:
-        product, worth = self._product(x)
-        return torch.addcmul(other, product, worth, out=product).add_(self._bias)
-
-
-LinearMap = Packed | Quantised
 MapOf = Callable[..., LinearMap]
 
 
@@ -254,11 +178,8 @@ def _map_of(*layers: nn.Linear, rough: Collection[Tensor] | None = None) -> Line
     if rough is None:
         return Packed(weight, bias)
     if any(layer.weight in rough for layer in layers):
-        return Packed(weight.bfloat16() if _operators_work(torch.bfloat16, "cpu") else weight, bias)
+        return Packed(weight.bfloat16() if operators_work(torch.bfloat16, "cpu") else weight, bias)
     return Quantised(weight, bias)
-
-
-# ------------------------------------------------------------------------------------------------ models
 
 
 class _MappedLinear(nn.Module):
@@ -339,10 +260,12 @@ class _BertLayer:
     def __call__(self, states: Tensor, shapes: Sequence[torch.Size]) -> Tensor:
         """[N, H] -> [N, H], the tokens of groups of the shapes [b, T] one after another."""
         context = torch.zeros_like(states)
-        for part, place, shape in zip(_split(self._qkv(states), shapes), _split(context, shapes), shapes, strict=True):
+        for part, place, shape in zip(
+            _split(self._qkv.brief(states), shapes), _split(context, shapes), shapes, strict=True
+        ):
             place.view(*shape, self._heads, -1).copy_(self._attend(part, shape).transpose(1, 2))
         states = self._attention_norm(self._out.plus(context, states))
-        return self._output_norm(self._down.plus(self._up.gelu(states), states))
+        return self._output_norm(self._down.plus(self._up.gelu(states), states, _LOWEST_GELU))
 
     def _attend(self, qkv: Tensor, shape: torch.Size) -> Tensor:
         """Attention within each text of one group: [b * T, 3 H] -> [b, heads, T, H / heads]"""
@@ -350,7 +273,8 @@ class _BertLayer:
             query, key, value = qkv.view(*shape, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
             return functional.scaled_dot_product_attention(query, key, value)
         # one pass over the memory sorts by heads and divides the query by the root of its length
-        query, key, value = torch._transform_bias_rescale_qkv(qkv.view(*shape, -1), self._nothing, self._heads)
+        nothing = self._nothing.to(qkv.dtype)
+        query, key, value = torch._transform_bias_rescale_qkv(qkv.view(*shape, -1), nothing, self._heads)
         return _softmax(query @ key.transpose(-1, -2)) @ value
 
 

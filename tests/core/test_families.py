@@ -42,7 +42,7 @@ LONG = " ".join(TEXTS * 12)  # beyond 1024 tokens in every vocabulary here
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_fast_path_is_taken_and_gives_the_plain_vectors(family: str, dtype: str, small: Small) -> None:
-    if not fast._operators_work(getattr(torch, dtype), "cpu"):
+    if not fast.operators_work(getattr(torch, dtype), "cpu"):
         pytest.skip(f"this processor has no packed products in {dtype}")
     encoder = encoder_of(family, small(family), dtype=dtype)
     pad = encoder.tokenizer.pad_token or "[PAD]"  # a text may spell it out, and RoBERTa counts positions around it

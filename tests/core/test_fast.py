@@ -31,7 +31,7 @@ def _plain(encoder: SentenceEncoder) -> np.ndarray:
 
 @pytest.mark.parametrize("builder", [fast._bert, fast._packed_copy])
 def test_each_path_gives_the_plain_states(encoder: Any, builder: Any) -> None:
-    if not fast._operators_work(torch.float32, "cpu"):
+    if not fast.operators_work(torch.float32, "cpu"):
         pytest.skip("this build has no packed products")
     groups = [
         torch.tensor([[101, *range(2000 + row, 2000 + row + length), 102] for row in range(4)]) for length in (5, 1, 9)
@@ -88,7 +88,7 @@ def test_packing_leaves_the_model_trainable_and_its_weights_unchanged(fresh: Sen
 
 
 def test_without_the_operators_the_plain_path_runs(fresh: SentenceEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast, "_operators_work", lambda dtype, device: False)
+    monkeypatch.setattr(fast, "operators_work", lambda dtype, device: False)
     vectors = fresh.encode(VARIED)
     assert fresh._fast is not None and fresh._fast.path == "plain"
     np.testing.assert_array_equal(vectors, _plain(fresh))
@@ -126,7 +126,7 @@ def test_vectors_do_not_depend_on_the_size_of_portions(fresh: SentenceEncoder, m
 # --- 8 bits --------------------------------------------------------------------------------------------------------
 
 needs_int8 = pytest.mark.skipif(
-    not fast._operators_work(torch.int8, "cpu"), reason="this processor does not multiply in 8 bits"
+    not fast.operators_work(torch.int8, "cpu"), reason="this processor does not multiply in 8 bits"
 )
 
 
@@ -202,8 +202,8 @@ def test_a_layer_that_8_bits_would_spoil_stays_in_bfloat16(encoder: Any) -> None
 def test_where_8_bits_are_not_to_be_had_the_vectors_are_those_of_float32(
     encoder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    works = fast._operators_work
-    monkeypatch.setattr(fast, "_operators_work", lambda dtype, device: dtype != torch.int8 and works(dtype, device))
+    works = fast.operators_work
+    monkeypatch.setattr(fast, "operators_work", lambda dtype, device: dtype != torch.int8 and works(dtype, device))
     plain = SentenceEncoder(encoder.model.folder, dtype="int8", truncation="ignore", device="cpu")
     np.testing.assert_array_equal(plain.encode(VARIED), encoder.encode(VARIED))
     assert plain._fast is not None and not plain._fast.int8

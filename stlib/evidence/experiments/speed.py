@@ -25,7 +25,8 @@ from stlib.encoder import SentenceEncoder
 from stlib.evidence.estimate import Estimate, Floats
 from stlib.evidence.scores import ranking
 from stlib.evidence.vectors import encoded, kept
-from stlib.fast import FastBackbone, Packed
+from stlib.fast import FastBackbone
+from stlib.linear import Packed
 
 if TYPE_CHECKING:
     from stlib.evidence.passages import Passages
