@@ -135,6 +135,14 @@ def test_the_guide_types_no_number_but_in_quoted_surprises() -> None:
         assert not lessons.unsourced(text), lesson.number
 
 
+def test_numbers_of_the_guide_are_those_that_were_recorded() -> None:
+    found = [*lessons.references(teaching.GUIDE.read_text(encoding="utf-8"))]
+    assert found
+    for shown, source in found:
+        value = lessons.resolve(source, lessons.ROOT / "results")
+        assert lessons.agrees(shown, value), f"{shown} is {value} in {source}"
+
+
 # ------------------------------------------------------------------------------------------------------ the parts
 
 

@@ -36,13 +36,14 @@ def rows() -> list[Row]:
     found = []
     for lesson, group in groupby(definitions().values(), key=lambda claim: claim.lesson):
         claims = sorted((claim for claim in group if not claim.lab), key=lambda claim: not claim.headline)
+        defaults = _once(claim.default for claim in claims)
         notebook = nbformat.read(ROOT / "notebooks" / f"{lesson}.ipynb", as_version=4)
         found.append(
             Row(
                 lesson[:2],
                 teaching.boxed(notebook)["The decision"],
-                _once(claim.default for claim in claims),
-                _once(claim.flips_when for claim in claims)[:3],
+                defaults,
+                _once(claim.flips_when for claim in claims if claim.default in defaults)[:3],
             )
         )
     return found

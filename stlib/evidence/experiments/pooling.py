@@ -104,15 +104,15 @@ def forgotten_mask(encoder: SentenceEncoder, passages: Passages, most: int = 320
 
 
 def by_length(encoder: SentenceEncoder, passages: Passages, most: int = 320) -> dict[str, dict[str, Estimate]]:
-    """What the mode and what the mask gain, in three parts of the queries by their tokens."""
+    """What the mode gains in the whole pool, and what the mask gains in a part of it: by tokens of the query."""
     found, masked, drawn = (
         search(encoder, passages),
         forgotten_mask(encoder, passages, most),
         passages.drawn(most, seed=0),
     )
     gains = {
-        "mean − CLS": (found["mean"] - found["cls"], passages.queries),
-        "with the mask − without": (masked["mean"] - masked[FORGOTTEN], drawn.queries),
+        f"mean − CLS, {len(passages.queries):,} queries": (found["mean"] - found["cls"], passages.queries),
+        f"with the mask − without, {len(drawn.queries):,} queries": (masked["mean"] - masked[FORGOTTEN], drawn.queries),
     }
     return {
         name: in_thirds(gain, np.minimum(encoder.token_counts(queries), encoder.max_length))
