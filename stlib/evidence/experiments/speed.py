@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from stlib.evidence.study import Study
 
 LESSON = "07_speed"
-PROCESSES, ROUNDS, TEXTS = 5, 2, 60
-"""Processes one after another, rounds in each after one that is not counted, texts in a round."""
+PROCESSES, ROUNDS, TEXTS = 5, 2, 40
+"""Processes one after another, rounds in each, texts in a round."""
 MOST_SECONDS = 4.0
 """After so long no further round begins."""
 DRAWN = 600
@@ -98,12 +98,15 @@ def linear_flops(encoder: SentenceEncoder) -> int:
 
 
 def alternate(
-    calls: dict[str, Callable[[], Any]], rounds: int, most_seconds: float = MOST_SECONDS
+    calls: dict[str, Callable[[], Any]], rounds: int, most_seconds: float = MOST_SECONDS, warm: bool = False
 ) -> dict[str, list[float]]:
-    """Seconds of each call in each round, after one that is not counted; fewer rounds where these take too long."""
+    """Seconds of each call in each round; fewer rounds where these take too long.
+
+    The first round is not counted, unless the calls are `warm`, that is have run before.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     begun = time.perf_counter()
-    for number in range(rounds + 1):
+    for number in range(1 if warm else 0, rounds + 1):
         if number > 1 and time.perf_counter() - begun > most_seconds:
             break
         for name, call in calls.items():
@@ -134,15 +137,21 @@ def one_process(folder: str, texts: list[str], rounds: int = ROUNDS) -> dict[str
     encoder = SentenceEncoder(folder, truncation="ignore", device="cpu")
     half = SentenceEncoder(folder, truncation="ignore", device="cpu", dtype="bfloat16")
     bare = plain(encoder)
+    encoders = [bare]
     ways = {"padded": lambda: padded(bare, texts), "plain": lambda: bare.encode(texts)}
     if path(encoder) != "plain":
         config = encoder.model.backbone.config
         width = encoder.model.backbone.width
         flops, run = products(width, getattr(config, "intermediate_size", 4 * width))
         ways |= {"packed": lambda: encoder.encode(texts), "peak": run}
+        encoders.append(encoder)
+        run()
         if path(half) != "plain":
             ways["bfloat16"] = lambda: half.encode(texts)
-    seconds = {name: np.array(spent) for name, spent in alternate(ways, rounds).items()}
+            encoders.append(half)
+    for one in encoders:
+        one.encode(texts[:8])  # the first time is always slower: weights are packed, memory is asked for
+    seconds = {name: np.array(spent) for name, spent in alternate(ways, rounds, warm=True).items()}
     found = {
         name: float(np.median(np.log(seconds[slow] / seconds[quick])))
         for name, (slow, quick) in STEPS.items()
@@ -164,16 +173,17 @@ def measured(study: Study, processes: int = PROCESSES) -> dict[str, Estimate | N
     `None` for what could not be measured: `note` says why.
     """
     folder = study.encoder.model.folder
-    return (
-        dict.fromkeys(("share", *STEPS)) if folder is None else _measured(str(folder), tuple(sample(study)), processes)
-    )
+    if folder is None:
+        return dict.fromkeys(("share", *STEPS))
+    family = type(study.encoder.model.backbone.encoder).__module__
+    return _measured(str(folder), family, tuple(sample(study)), processes)
 
 
 @lru_cache(maxsize=4)
-def _measured(folder: str, texts: tuple[str, ...], processes: int) -> dict[str, Estimate | None]:
+def _measured(folder: str, family: str, texts: tuple[str, ...], processes: int) -> dict[str, Estimate | None]:
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
     if os.name == "posix":
-        context.set_forkserver_preload([__name__])
+        context.set_forkserver_preload([__name__, family])  # imported once, not by each process
     with ProcessPoolExecutor(1, context, _alone, max_tasks_per_child=1) as pool:
         runs = [pool.submit(one_process, folder, list(texts)).result() for _ in range(processes)]
     return over(runs)

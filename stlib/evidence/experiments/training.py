@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -47,13 +48,10 @@ def split(passages: Passages, held_out: int = 500, seed: int = 0) -> Split:
     group = connected_components(graph, directed=False)[1]
     of_query = np.array([group[min(own)] for own in passages.relevant])
     order = np.random.default_rng(seed).permutation(np.unique(of_query))
-    held: set[int] = set()
-    for one in order.tolist():
-        if sum(np.isin(of_query, list(held))) >= min(held_out, len(of_query) // 2):
-            break
-        held.add(one)
-    judged = np.flatnonzero(np.isin(of_query, list(held))).tolist()
-    learn = np.flatnonzero(~np.isin(of_query, list(held))).tolist()
+    size = np.bincount(of_query)[order]
+    held = order[np.cumsum(size) - size < min(held_out, len(of_query) // 2)]
+    is_held = np.isin(of_query, held)
+    judged, learn = np.flatnonzero(is_held).tolist(), np.flatnonzero(~is_held).tolist()
     if len(judged) < 2 or len(learn) < 2:
         raise ValueError(
             "passages: all are linked to one another, so none can be held out; drop the further judgements"
@@ -154,7 +152,7 @@ def accuracy(predicted: list[str], labels: list[str]) -> Estimate:
 # ------------------------------------------------------------------ live: a projection behind the frozen backbone
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each its own, so that what was trained on it can be kept
 class Frozen:
     """Unit vectors that stay as they are: of the pairs to learn from, of the held-out side, and of other sentences."""
 
@@ -171,10 +169,16 @@ def frozen(encoder: SentenceEncoder, passages: Passages, seed: int = 0) -> Froze
     sides = split(passages, seed=seed)
     queries, texts = encoded(encoder, passages.queries), encoded(encoder, passages.texts)
     owns = [min(passages.relevant[query]) for query in sides.learn]
-    held = sides.held_out
-    held_queries, held_texts = (encoder.encode(side) for side in (held.queries, held.texts))
+    held_queries = queries[_places(passages.queries, sides.held_out.queries)]
+    held_texts = texts[_places(passages.texts, sides.held_out.texts)]
     labels = [passages.labels[own] for own in owns]
     return Frozen(sides, queries[sides.learn], texts[owns], labels, held_queries, held_texts)
+
+
+def _places(texts: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Where each of `wanted` stands among `texts`."""
+    place = {text: number for number, text in enumerate(texts)}
+    return [place[text] for text in wanted]
 
 
 @dataclass(frozen=True)
@@ -196,6 +200,7 @@ class Trained:
         return [self.names[number] for number in chosen.tolist()]
 
 
+@functools.lru_cache(maxsize=64)
 def project(
     data: Frozen,
     pairs: int,
