@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -156,8 +157,7 @@ class SentenceEncoder(Estimator):
             ValueError: a lone surrogate; a text beyond `max_length` under `truncation="error"`; an unknown prompt name;
                 a prompt that takes up all of `max_length` and is left out of the vectors.
 
-        The result depends neither on batch, nor on order, nor on batch mates (float32: within 1e-5). Texts of equal
-        token count go together, so nothing is padded and no mask is needed.
+        The result depends neither on batch, order nor batch mates (float32: within 1e-5): nothing is padded.
         """
         texts = checks.sentences(sentences)
         budget = _BATCH_TOKENS if batch_tokens is None else checks.positive_integer("batch_tokens", batch_tokens)
@@ -166,14 +166,7 @@ class SentenceEncoder(Estimator):
         left_out = prefix and not now.model.include_prompt
         skipped = now._tokenize().prompt_length(prefix, now.max_length) if left_out else 0
         ids = now._token_ids([prefix + text for text in texts] if prefix else texts, skipped)
-        vectors = np.zeros((len(texts), now.dimension), dtype=np.float32)
-        with _evaluating(now.model) as model:
-            states_of = now._states_function(model.backbone)
-            for rows, states in _states(states_of, ids, _device(model), budget, show_progress):  # [b], [b, T, H]
-                mask = None
-                if skipped:
-                    mask = (torch.arange(states.shape[1], device=states.device) >= skipped).expand(states.shape[:2])
-                vectors[rows] = model.head(states, mask).cpu().numpy()
+        vectors = _mapped(now, ids, functools.partial(_head, skipped=skipped), budget, show_progress)
         result: Any = vectors[0] if isinstance(sentences, str) else vectors
         return torch.from_numpy(result).to(_device(now.model)) if convert_to_tensor else result
 
@@ -188,6 +181,14 @@ class SentenceEncoder(Estimator):
                 for row, state in zip(rows, states.float().cpu().numpy(), strict=True):
                     found[row] = state
         return found
+
+    def map_states(self, sentences: str | Iterable[str], function: Callable[[Tensor], Tensor]) -> np.ndarray:
+        """A pooling of your own: `function` gives [b, …] for states [b, T, H], this float32 [n, …] for the n texts.
+
+        Texts of equal token count go together, so nothing is padded. With `model.head` it is `encode` without prompts.
+        """
+        now = copy.copy(self)
+        return _mapped(now, now._token_ids(checks.sentences(sentences)), lambda _, states: function(states))
 
     def token_counts(self, sentences: str | Iterable[str]) -> list[int]:
         """How many tokens each text has, special ones included, before truncation."""
@@ -232,6 +233,29 @@ class SentenceEncoder(Estimator):
             if fast is None or not fast.is_current(self.model.backbone):
                 fast = self._made["fast"] = FastBackbone(self.model.backbone)
             return fast
+
+
+def _head(model: SentenceTransformer, states: Tensor, skipped: int) -> Tensor:
+    """Vectors [b, D] without the first tokens, which are the prompt's."""
+    kept = torch.arange(states.shape[1], device=states.device) >= skipped
+    return model.head(states, kept.expand(states.shape[:2]) if skipped else None)
+
+
+def _mapped(
+    encoder: SentenceEncoder,
+    ids: list[np.ndarray],
+    function: Callable[[SentenceTransformer, Tensor], Tensor],
+    budget: int = _BATCH_TOKENS,
+    show_progress: bool = False,
+) -> np.ndarray:
+    """`function(model, states)` in the order of the texts, float32 [n, …]."""
+    with _evaluating(encoder.model) as model:
+        states_of = encoder._states_function(model.backbone)
+        nothing = torch.zeros(0, 1, model.backbone.width, device=_device(model))
+        found = np.zeros((len(ids), *function(model, nothing).shape[1:]), dtype=np.float32)
+        for rows, states in _states(states_of, ids, _device(model), budget, show_progress):
+            found[rows] = function(model, states).float().cpu().numpy()
+    return found
 
 
 def _states(

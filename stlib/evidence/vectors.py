@@ -45,14 +45,18 @@ def pooled(encoder: SentenceEncoder, texts: Sequence[str], modes: Sequence[str] 
     """
 
     def compute() -> dict[str, Floats]:
-        parts = []
-        for start in range(0, len(texts), 256):
-            rows = [torch.from_numpy(states) for states in encoder.token_embeddings(list(texts[start : start + 256]))]
-            states = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)  # [B, T, H]
-            lengths = torch.tensor([len(row) for row in rows])
-            mask = torch.arange(states.shape[1]) < lengths[:, None]
-            parts.append(torch.stack([pool(states, mask, mode) for mode in POOLING_MODES]))
-        return dict(zip(POOLING_MODES, torch.cat(parts, dim=1).numpy(), strict=True))
+        # without a prompt these states are those that `encode` pools: its vectors cost nothing more
+        same = not encoder.model.prompt(None, None)
+
+        def every(states: torch.Tensor) -> torch.Tensor:
+            own = [encoder.model.head(states)] if same else []
+            return torch.cat([*(pool(states, None, mode) for mode in POOLING_MODES), *own], dim=1)
+
+        width = encoder.model.backbone.width
+        *modes, own = np.split(encoder.map_states(texts, every), np.arange(1, len(POOLING_MODES) + 1) * width, axis=1)
+        if same:
+            _store(_path(encoder, texts, ["encode", {}]), {"v": np.ascontiguousarray(own)})
+        return dict(zip(POOLING_MODES, map(np.ascontiguousarray, modes), strict=True))
 
     found = kept(encoder, texts, _POOLED, compute)
     return {mode: found[mode] for mode in modes}
@@ -68,7 +72,7 @@ def kept(
     encoder: SentenceEncoder, texts: Sequence[str], what: list[Any], compute: Callable[[], dict[str, Floats]]
 ) -> dict[str, Floats]:
     """`compute()`, arrays by name, from the cache where the same `what` of the same model and texts was computed."""
-    path = cache_folder() / "vectors" / f"{_key(encoder, texts, what)}.npz"
+    path = _path(encoder, texts, what)
     try:
         with np.load(path, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
@@ -76,6 +80,15 @@ def kept(
         return found
     except Exception:  # not there, or damaged: it is computed again
         found = compute()
+    _store(path, found)
+    return found
+
+
+def _path(encoder: SentenceEncoder, texts: Sequence[str], what: list[Any]) -> Path:
+    return cache_folder() / "vectors" / f"{_key(encoder, texts, what)}.npz"
+
+
+def _store(path: Path, found: dict[str, Floats]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.{os.getpid()}.npz")
@@ -84,7 +97,6 @@ def kept(
         _prune(path.parent)
     except OSError:  # a cache that cannot be written is no reason to stop
         pass
-    return found
 
 
 def _prune(folder: Path) -> None:

@@ -1,7 +1,8 @@
 """Run the lessons on one model and one set of data, and build the page for a design review.
 
 Everything that can be checked is checked before the first notebook starts. Notebooks cannot stop one another; two run
-at a time where the processor allows, but timings alone and last. The page replaces an earlier one only when it is
+at a time where the processor allows, but the one that encodes for most others goes first, and timings come last, both
+alone. The page replaces an earlier one only when it is
 whole.
 """
 
@@ -37,7 +38,7 @@ DATA = ("pairs", "sentences", "passages")
 TIMED = "07"
 """The lesson whose timings nothing else may disturb."""
 FIRST = "02"
-"""The lesson whose one pass through the model keeps what most others ask for."""
+"""The lesson whose one pass through the model keeps what most others ask for: it runs first, alone, on all cores."""
 Source = str | os.PathLike[str] | None
 
 
@@ -210,13 +211,12 @@ def run(request: Request, progress: Callable[[str], None] | None = None) -> Revi
         fresh, scratch = Path(folder) / "fresh", Path(folder) / "scratch"
         fresh.mkdir()
         started = time.perf_counter()
-        for timed in (False, True):
-            names = [name for name in request.notebooks if name.startswith(TIMED) == timed]
-            names.sort(key=lambda name: not name.startswith(FIRST))
-            at_once = 1 if timed else several
+        first, timed = ([name for name in request.notebooks if name.startswith(one)] for one in (FIRST, TIMED))
+        others = [name for name in request.notebooks if name not in (*first, *timed)]
+        for number, (names, at_once) in enumerate([(first, 1), (others, several), (timed, 1)]):
             threads = 0 if at_once == 1 else max(1, cores // at_once)
             # The runner is left first: it ends what the pool would otherwise wait for.
-            with ThreadPoolExecutor(at_once) as pool, Runner(scratch / f"timed-{timed}") as runner:
+            with ThreadPoolExecutor(at_once) as pool, Runner(scratch / str(number)) as runner:
                 runs = [pool.submit(_run_notebook, request, name, fresh, runner, threads) for name in names]
                 for done in as_completed(runs):
                     found[done.result().name] = done.result()

@@ -189,3 +189,13 @@ def test_without_normalisation_the_order_is_pool_then_project(encoder: Any) -> N
     raw = SentenceEncoder(encoder.model.folder, normalize=False).encode(SENTENCES)
     means = np.stack([states.mean(axis=0) for states in encoder.token_embeddings(SENTENCES)])
     np.testing.assert_allclose(raw, means, atol=1e-5)
+
+
+def test_a_function_of_the_states_gives_what_encode_gives(encoder: SentenceEncoder) -> None:
+    texts = ["A dog barks.", "", "Two.", "A hound is barking at the postman again."]
+    np.testing.assert_array_equal(encoder.map_states(texts, encoder.model.head), encoder.encode(texts))
+    lengths = encoder.map_states(texts, lambda states: torch.full((len(states),), states.shape[1]))
+    assert lengths.tolist() == encoder.token_counts(texts)
+    assert encoder.map_states([], encoder.model.head).shape == (0, encoder.dimension)
+    with pytest.raises(TypeError, match=r"sentences\[1\]"):
+        encoder.map_states(["one", None], encoder.model.head)

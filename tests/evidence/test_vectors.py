@@ -111,3 +111,20 @@ def test_all_modes_come_from_one_pass_and_equal_pool(own: SentenceEncoder) -> No
         for mode in POOLING_MODES:
             alone = pool(torch.from_numpy(states)[None], None, mode)[0].numpy()
             np.testing.assert_allclose(found[mode][row], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("prompt", [None, "query"])
+def test_the_pass_for_all_modes_keeps_what_encode_gives(
+    prompt: str | None, own: SentenceEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the last digit; not where a prompt comes before each text, since the modes go without it."""
+    own.model.prompts, own.model.default_prompt_name = {"query": "query: "}, prompt
+    expected = own.encode(TEXTS)
+    pooled(own, TEXTS)
+    calls = counted(own, monkeypatch)
+    np.testing.assert_array_equal(encoded(own, TEXTS), expected)
+    assert len(calls) == (1 if prompt else 0)
+
+
+def test_no_texts_have_no_vectors(own: SentenceEncoder) -> None:
+    assert {vectors.shape for vectors in pooled(own, []).values()} == {(0, 384)} and encoded(own, []).shape == (0, 384)
