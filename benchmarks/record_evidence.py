@@ -63,12 +63,12 @@ def figures(only: tuple[str, ...]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mpnet", type=Path, default=ROOT / "build" / "mpnet")
-    parser.add_argument("--only", nargs="*", default=[""], help="lessons, by the start of their names")
+    parser.add_argument("--only", nargs="*", default=[""], help="by the start of their names, such as 07 or labs/07")
     parser.add_argument("--runs", nargs="*", default=list(RUNS), choices=RUNS)
     options = parser.parse_args()
     only = tuple(options.only)
     series = [*sorted((ROOT / "notebooks").glob("0*.ipynb")), *sorted((ROOT / "notebooks" / "labs").glob("0*.ipynb"))]
-    notebooks = [path for path in series if path.name.startswith(only)]
+    notebooks = [one for one in series if one.name.startswith(only) or f"{one.parent.name}/{one.name}".startswith(only)]
     lines = []
     for run in options.runs:
         model = MINILM if run == "minilm" else str(assemble(options.mpnet).resolve())

@@ -38,7 +38,7 @@ PROCESSES, ROUNDS, TEXTS = 5, 2, 40
 MOST_SECONDS = 4.0
 """After so long no further round begins."""
 DRAWN = 600
-"""Passages on which lower precision is judged."""
+"""Queries on which lower precision is judged, unless more are asked for."""
 STEPS = {
     "buckets": ("padded", "plain"),
     "packing": ("plain", "packed"),
@@ -225,14 +225,14 @@ class Factor:
 # ---------------------------------------------------------------------------------------------------- lower precision
 
 
-def found_by(study: Study, dtype: str) -> Estimate | None:
+def found_by(study: Study, dtype: str, queries: int = DRAWN) -> Estimate | None:
     """Recall@10 on some of the passages in that precision; `None` where the processor cannot multiply in it."""
     encoder = SentenceEncoder(study.model, truncation="ignore", device="cpu", dtype=dtype)
     if dtype == "int8" and not FastBackbone(encoder.model.backbone).int8:
         return None
-    passages: Passages = study.passages.drawn(DRAWN, study.seed)
-    queries, texts = (_vectors(encoder, side, dtype) for side in (passages.queries, passages.texts))
-    return ranking(queries, texts, passages.relevant)
+    passages: Passages = study.passages.drawn(queries, study.seed)
+    asked, texts = (_vectors(encoder, side, dtype) for side in (passages.queries, passages.texts))
+    return ranking(asked, texts, passages.relevant)
 
 
 def _vectors(encoder: SentenceEncoder, texts: list[str], dtype: str) -> Floats:
@@ -242,9 +242,9 @@ def _vectors(encoder: SentenceEncoder, texts: list[str], dtype: str) -> Floats:
     return kept(encoder, texts, ["encode", "int8"], lambda: {"v": encoder.encode(texts)})["v"]
 
 
-def lost(study: Study, dtype: str) -> Estimate | None:
+def lost(study: Study, dtype: str, queries: int = DRAWN) -> Estimate | None:
     """Recall@10 in `dtype` minus in float32, points."""
-    other, exact = found_by(study, dtype), found_by(study, "float32")
+    other, exact = found_by(study, dtype, queries), found_by(study, "float32", queries)
     return None if other is None or exact is None else other - exact
 
 
