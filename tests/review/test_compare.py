@@ -137,9 +137,9 @@ def test_recipes_of_one_model_with_other_poolings_share_a_pass(
     """And rank as an encoder does that pools so by itself."""
     monkeypatch.setenv("STLIB_CACHE", str(tmp_path))
     given, rows, passes = passages(data), slice(0, 80), []
-    real = SentenceEncoder.token_embeddings
+    real = SentenceEncoder.map_states
     monkeypatch.setattr(
-        SentenceEncoder, "token_embeddings", lambda self, texts: passes.append(len(texts)) or real(self, texts)
+        SentenceEncoder, "map_states", lambda self, texts, own: passes.append(len(texts)) or real(self, texts, own)
     )
     for modes in ("cls", "max", "cls+mean"):
         recipe = Recipe.parse(f"{models / 'a'}:pooling={modes}").load()
