@@ -95,6 +95,7 @@ def test_a_solution_says_what_it_was_how_to_catch_it_and_which_lesson_has_more(p
 def test_prose_outweighs_code_and_its_links_lead_somewhere(path: Path) -> None:
     notebook = read(path)
     assert lessons.words(notebook) >= 3 * sum(len(lines(cell.source)) for cell in code(notebook))
+    assert len(code(notebook)) <= 2 * len(prose(notebook))
     for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", "\n".join(prose(notebook))):
         assert (path.parent / target).is_file(), target
 
