@@ -157,7 +157,7 @@ class SentenceEncoder(Estimator):
             ValueError: a lone surrogate; a text beyond `max_length` under `truncation="error"`; an unknown prompt name;
                 a prompt that takes up all of `max_length` and is left out of the vectors.
 
-        The result depends neither on batch, order nor batch mates (float32: within 1e-5): nothing is padded.
+        The result depends on neither batch, order nor batch mates (float32: within 1e-5): nothing is padded.
         """
         texts = checks.sentences(sentences)
         budget = _BATCH_TOKENS if batch_tokens is None else checks.positive_integer("batch_tokens", batch_tokens)

@@ -105,6 +105,7 @@ def operators_work(dtype: torch.dtype, device: str) -> bool:
             return False
         packed = Quantised(weight, None) if dtype == torch.int8 else Packed(weight.to(dtype), None)
         right = close(packed(x), plain) and close(packed.gelu(x), functional.gelu(plain))
+        right = right and close(packed.brief(x).float(), plain)
         return right and close(packed.plus(x, other), plain + other)
     except (AttributeError, RuntimeError):
         return False

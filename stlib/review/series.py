@@ -2,8 +2,7 @@
 
 Everything that can be checked is checked before the first notebook starts. Notebooks cannot stop one another; two run
 at a time where the processor allows, but the one that encodes for most others goes first, and timings come last, both
-alone. The page replaces an earlier one only when it is
-whole.
+alone. The page replaces an earlier one only when it is whole.
 """
 
 from __future__ import annotations
