@@ -1,10 +1,16 @@
 """How long the two commands take on this machine, part by part: results/series.json, which the README quotes.
 
-    python benchmarks/series.py [--only review tests]
+    STLIB_DATA_DIR=… python benchmarks/series.py [--only review alone given tests] [--model FOLDER]
 
-`review`: the lessons on the built-in example, first with an empty cache, then with what that left: seconds of each
-lesson and of the whole. `tests`: the parts of `make test`, one after another. Installation is not counted. Nothing else
-should run meanwhile; the load of the machine at the start is recorded.
+* `review`: the lessons on the built-in example, first with an empty cache, then with what that left: seconds of each
+  lesson and of the whole.
+* `alone`: each lesson and lab by plain papermill, from another folder, one after another, with what a first round left
+  in the cache: seconds.
+* `given`: the same notebooks, two at a time, with another model (--model), with pairs only (STS-B dev where it is at
+  hand, else the built-in ones as a file), sentences only, and nothing: how many verdicts each gave, or its error.
+* `tests`: the parts of `make test`, one after another.
+
+Installation is not counted. Nothing else should run meanwhile; the load of the machine at the start is recorded.
 """
 
 from __future__ import annotations
@@ -16,6 +22,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +48,61 @@ def review() -> dict[str, Any]:
             failed = [result.name for result in done.results if result.error]
             found[cache] = {"seconds": round(done.seconds, 1), "lessons": lessons, "failed": failed}
         del os.environ["STLIB_CACHE"]
+    return found
+
+
+def papermill(notebook: Path, place: Path, given: dict[str, str], threads: int) -> dict[str, Any]:
+    """Seconds, verdicts, and the last line of the error if there was one."""
+    kind = "" if notebook.parent.name == "notebooks" else f"{notebook.parent.name}/"
+    name, folder = f"{kind}{notebook.stem}", Path(tempfile.mkdtemp(dir=place))
+    command = [sys.executable, "-m", "papermill", str(notebook), "out.ipynb", "--no-progress-bar", "-k", "python3"]
+    for parameter, value in (given | {"evidence": str(folder / "evidence")}).items():
+        command += ["-r", parameter, value]
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+    started = time.perf_counter()
+    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    found: dict[str, Any] = {"name": name, "seconds": round(time.perf_counter() - started, 1)}
+    kept = [json.loads(file.read_text(encoding="utf-8")) for file in (folder / "evidence").glob("*.json")]
+    found["verdicts"] = dict(Counter(claim["verdict"] for record in kept for claim in record["claims"]))
+    if run.returncode:
+        found["error"] = run.stderr.strip().splitlines()[-1]
+    print(found, flush=True)
+    return found
+
+
+def notebooks() -> list[Path]:
+    return sorted((ROOT / "notebooks").glob("0*.ipynb")) + sorted((ROOT / "notebooks" / "labs").glob("*.ipynb"))
+
+
+def alone() -> dict[str, Any]:
+    """Seconds of each notebook by itself, when the cache has what an earlier run needed."""
+    cores = os.cpu_count() or 1
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["STLIB_CACHE"] = str(Path(folder) / "cache")
+        rounds = [[papermill(path, Path(folder), {}, cores) for path in notebooks()] for _ in range(2)]
+        del os.environ["STLIB_CACHE"]
+    return {"empty cache": rounds[0], "warm cache": rounds[1]}
+
+
+def given(model: str | None) -> dict[str, Any]:
+    """What each notebook makes of another model, of one kind of data, and of none."""
+    own = files("stlib.evidence") / "data"
+    stsb = Path(os.environ.get("STLIB_DATA_DIR", "")) / "stsb" / "dev.csv"
+    none = {"pairs": "none", "sentences": "none", "passages": "none"}
+    cases = {
+        "pairs only": none | {"pairs": str(stsb.resolve() if stsb.is_file() else own / "pairs.csv")},
+        "sentences only": none | {"sentences": str(own / "sentences.csv")},
+        "nothing": none,
+    } | ({"another model": {"model": str(Path(model).resolve())}} if model else {})
+    found = {}
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as two:
+        for case, parameters in cases.items():
+            print(case, flush=True)
+            runs = list(two.map(lambda path, p=parameters: papermill(path, Path(folder), p, 1), notebooks()))
+            found[case] = {
+                "given": {name: Path(value).name for name, value in parameters.items()},
+                "notebooks": {run.pop("name"): run for run in runs},
+            }
     return found
 
 
@@ -65,10 +130,17 @@ def tests() -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", default=["review", "tests"], choices=["review", "tests"])
+    parser.add_argument("--only", nargs="*", default=["review", "alone", "given", "tests"])
+    parser.add_argument("--model", help="of `given`: a folder, beside the built-in one")
     options = parser.parse_args()
     results = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
-    for name, measure in (("review", review), ("tests", tests)):
+    measures: dict[str, Callable[[], dict[str, Any]]] = {
+        "review": review,
+        "alone": alone,
+        "given": lambda: given(options.model),
+        "tests": tests,
+    }
+    for name, measure in measures.items():
         if name in options.only:
             load = os.getloadavg()[0]
             results[name] = measure() | {

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import checkpoints
 import numpy as np
 import pytest
 
@@ -86,6 +88,44 @@ def test_an_interrupt_keeps_what_was_encoded(encoder: SentenceEncoder, monkeypat
     monkeypatch.setattr(encoder, "encode", lambda texts: (asked.extend(texts), plain(texts))[1])
     kept_vectors(encoder, ["a", "b", "c", "d"])
     assert asked == ["c", "d"]
+
+
+KILLED = """
+import os, signal, sys
+import numpy
+from stlib import SentenceEncoder
+from stlib.evidence import search
+search.AT_ONCE, left, whole = 2, 3, numpy.savez
+
+def savez(file, **arrays):
+    global left
+    left -= 1
+    if left == 0:  # the third write stops in the middle
+        file.write_bytes(b"PK half of a file")
+        os.kill(os.getpid(), signal.SIGKILL)
+    whole(file, **arrays)
+
+numpy.savez = savez
+search.kept_vectors(SentenceEncoder(sys.argv[1], pooling="mean", truncation="ignore", device="cpu"), TEXTS)
+"""
+
+
+def test_a_kill_while_the_index_is_written_leaves_the_last_whole_one(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    model = checkpoints.build("bert", tmp_path / "bert")
+    texts = checkpoints.TEXTS[:8]
+    script = KILLED.replace("TEXTS", repr(texts))
+    process = subprocess.run([sys.executable, "-c", script, str(model)], capture_output=True, text=True, timeout=300)
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    (file,) = (cache / "search").glob("[!.]*.npz")
+    assert len(np.load(file)["keys"]) == 4, "two writes were whole"
+    encoder, asked = SentenceEncoder(model, pooling="mean", truncation="ignore", device="cpu"), list[str]()
+    plain = encoder.encode
+    monkeypatch.setattr(encoder, "encode", lambda more: (asked.extend(more), plain(more))[1])
+    found = kept_vectors(encoder, texts)
+    assert asked == texts[4:]
+    np.testing.assert_allclose(found, plain(texts), atol=1e-6)
 
 
 def test_the_command_answers_in_lines_of_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
