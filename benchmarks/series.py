@@ -6,8 +6,9 @@
   lesson and of the whole.
 * `alone`: each lesson and lab by plain papermill, from another folder, one after another, with what a first round left
   in the cache: seconds.
-* `given`: the same notebooks, two at a time, with another model (--model), with pairs only (STS-B dev where it is at
-  hand, else the built-in ones as a file), sentences only, and nothing: how many verdicts each gave, or its error.
+* `given`: the same notebooks, two at a time, with another model (--model, else the first three layers of the built-in
+  one, CLS and a projection), with pairs only (STS-B dev where it is at hand, else the built-in ones as a file),
+  sentences only, and nothing: how many verdicts each gave, or its error.
 * `tests`: the parts of `make test`, one after another.
 
 Installation is not counted. Nothing else should run meanwhile; the load of the machine at the start is recorded.
@@ -29,7 +30,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from stlib import Projection, SentenceTransformer
 from stlib.evidence.records import machine, now, versions, write_whole
+from stlib.hub import DEFAULT_MODEL
 from stlib.review.series import run_series
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,16 +87,30 @@ def alone() -> dict[str, Any]:
     return {"empty cache": rounds[0], "warm cache": rounds[1]}
 
 
+def another(folder: Path) -> str:
+    """A model of another depth, pooling and width than the built-in one."""
+    built_in = SentenceTransformer.from_pretrained(DEFAULT_MODEL)
+    encoder = built_in.backbone.encoder
+    encoder.encoder.layer = encoder.encoder.layer[:3]
+    encoder.config.num_hidden_layers = 3
+    head: dict[str, Any] = {"pooling": "cls", "projection": [Projection(384, 128)], "max_length": 128}
+    other = SentenceTransformer(built_in.backbone, built_in.tokenizer, **head)
+    other.save_pretrained(folder)
+    return str(folder)
+
+
 def given(model: str | None) -> dict[str, Any]:
     """What each notebook makes of another model, of one kind of data, and of none."""
-    own = files("stlib.evidence") / "data"
+    own = Path(str(files("stlib.evidence"))) / "data"
     stsb = Path(os.environ.get("STLIB_DATA_DIR", "")) / "stsb" / "dev.csv"
     none = {"pairs": "none", "sentences": "none", "passages": "none"}
+    other = str(Path(model).resolve()) if model else another(Path(tempfile.mkdtemp()) / "another-model")
     cases = {
+        "another model": {"model": other},
         "pairs only": none | {"pairs": str(stsb.resolve() if stsb.is_file() else own / "pairs.csv")},
         "sentences only": none | {"sentences": str(own / "sentences.csv")},
         "nothing": none,
-    } | ({"another model": {"model": str(Path(model).resolve())}} if model else {})
+    }
     found = {}
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as two:
         for case, parameters in cases.items():
@@ -131,7 +148,7 @@ def tests() -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=["review", "alone", "given", "tests"])
-    parser.add_argument("--model", help="of `given`: a folder, beside the built-in one")
+    parser.add_argument("--model", help="of `given`: a folder")
     options = parser.parse_args()
     results = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
     measures: dict[str, Callable[[], dict[str, Any]]] = {

@@ -234,11 +234,13 @@ def advice(answers: Mapping[str, Answer], costs: Mapping[str, Cost]) -> tuple[st
 
 
 def _needed(answer: Answer) -> str:
-    """How many more units would settle the nearest of the open comparisons."""
-    missing = [one.more for name, one in answer.against.items() if name in answer.best and one.more]
-    finite = [number for number in missing if number < 1e6]
+    """How many more units would settle the nearest of the open comparisons, and which that is."""
+    missing = {name: one.more for name, one in answer.against.items() if name in answer.best and one.more}
+    nearest = min(missing, key=lambda name: missing[name], default="")
+    if missing.get(nearest, math.inf) >= 1e6:
+        return ""
     plural = f"{answer.unit[:-1]}ies" if answer.unit.endswith("y") else f"{answer.unit}s"
-    return f" (some {rounded(min(finite)):,} more {plural} would settle the nearest comparison)" if finite else ""
+    return f" (some {rounded(missing[nearest]):,} more {plural} would settle {nearest} against {answer.baseline})"
 
 
 def points(margin: float) -> str:

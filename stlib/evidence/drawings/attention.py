@@ -20,7 +20,7 @@ def attention(tokens: Sequence[str], cosine: float | None = None) -> Drawing:
     end = TOP + CELL * len(tokens)
     drawing = Drawing("Who reads whom", end + (20 if cosine is None else 48))
     _grid(drawing, 12, tokens, "both ways", "as it was trained", causal=False)
-    _grid(drawing, 392, tokens, "causal", "as its file is loaded unless told otherwise", causal=True)
+    _grid(drawing, 392, tokens, "causal", "what you get by default", causal=True)
     if cosine is not None:
         words = f"same weights, same sentence, no warning: the two vectors agree to a cosine of {cosine:.2f}"
         drawing.text(380, end + 28, words)

@@ -61,7 +61,7 @@ def pipeline(
     _stage(drawing, 500, "similarity", "1: same direction", "[2, 2]")
     steps = {
         82: "tokenizer",
-        163: "backbone: the tokens read one another",
+        163: "transformer: the tokens read one another",
         343: "pool: the mean of the states marked 1",
         447: "dot products of the unit vectors",
     }
@@ -69,7 +69,7 @@ def pipeline(
         drawing.arrow((AXIS, top), (AXIS, top + 16))
         drawing.text(AXIS + 12, top + 8, words, SMALL, anchor="start", fill=GREY)
     drawing.text(AXIS, 276, "×", LARGE, weight="bold")
-    drawing.text(AXIS + 12, 276, "which of them count, says the tokenizer", SMALL, anchor="start", fill=GREY)
+    drawing.text(AXIS + 12, 276, "the tokenizer says which of them count", SMALL, anchor="start", fill=GREY)
     reach = float(np.abs(states[:, :, :SHOWN]).max())
     for row in range(2):
         drawing.box(LEFT, 14 + 32 * row, RIGHT - LEFT, 26, fill=PALES[row], stroke=COLOURS[row])

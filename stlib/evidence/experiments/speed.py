@@ -2,7 +2,8 @@
 
 A timing differs from process to process more than within one (where memory lies, what else runs), so processes are the
 units. In each, all ways encode the same texts in turn, and ratios are taken within a round: a machine that slows down
-half-way favours none. One thread works: several wait for each other wherever the machine is busy. Each process is
+half-way favours none. One thread works: several wait for each other wherever the machine is busy. Where there are two
+cores, two processes run at a time, which changed neither the times nor their spread where it was tried. Each process is
 forked from a server that has imported torch and done nothing else: weights and packed weights are its own.
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,8 +35,10 @@ if TYPE_CHECKING:
     from stlib.evidence.study import Study
 
 LESSON = "07_speed"
-PROCESSES, ROUNDS, TEXTS = 5, 2, 40
-"""Processes one after another, rounds in each, texts in a round."""
+PROCESSES, ROUNDS, TEXTS = 6, 2, 40
+"""Processes, rounds in each, texts in a round."""
+AT_ONCE = min(2, os.cpu_count() or 1)
+"""Processes at a time."""
 MOST_SECONDS = 4.0
 """After so long no further round begins."""
 DRAWN = 600
@@ -83,8 +87,8 @@ def plain(encoder: SentenceEncoder) -> SentenceEncoder:
 
 
 def path(encoder: SentenceEncoder) -> str:
-    """Which is "plain" where this processor has no packed products of the encoder's type."""
-    return FastBackbone(encoder.model.backbone).path
+    """Of one that has encoded: "plain" where this processor has no packed products of the encoder's type."""
+    return encoder._fast.path if encoder._fast else "plain"
 
 
 def linear_flops(encoder: SentenceEncoder) -> int:
@@ -137,20 +141,17 @@ def one_process(folder: str, texts: list[str], rounds: int = ROUNDS) -> dict[str
     encoder = SentenceEncoder(folder, truncation="ignore", device="cpu")
     half = SentenceEncoder(folder, truncation="ignore", device="cpu", dtype="bfloat16")
     bare = plain(encoder)
-    encoders = [bare]
+    for one in (bare, encoder, half):
+        one.encode(texts[:8])  # the first time is always slower: weights are packed, memory is asked for
     ways = {"padded": lambda: padded(bare, texts), "plain": lambda: bare.encode(texts)}
     if path(encoder) != "plain":
         config = encoder.model.backbone.config
         width = encoder.model.backbone.width
         flops, run = products(width, getattr(config, "intermediate_size", 4 * width))
         ways |= {"packed": lambda: encoder.encode(texts), "peak": run}
-        encoders.append(encoder)
         run()
         if path(half) != "plain":
             ways["bfloat16"] = lambda: half.encode(texts)
-            encoders.append(half)
-    for one in encoders:
-        one.encode(texts[:8])  # the first time is always slower: weights are packed, memory is asked for
     seconds = {name: np.array(spent) for name, spent in alternate(ways, rounds, warm=True).items()}
     found = {
         name: float(np.median(np.log(seconds[slow] / seconds[quick])))
@@ -175,18 +176,24 @@ def measured(study: Study, processes: int = PROCESSES) -> dict[str, Estimate | N
     folder = study.encoder.model.folder
     if folder is None:
         return dict.fromkeys(("share", *STEPS))
-    family = type(study.encoder.model.backbone.encoder).__module__
-    return _measured(str(folder), family, tuple(sample(study)), processes)
+    start(study)
+    return _measured(str(folder), tuple(sample(study)), processes)
+
+
+def start(study: Study) -> None:
+    """Lets the server begin with its imports, beside what follows; without this `measured` would wait for them."""
+    if os.name == "posix":
+        family = type(study.encoder.model.backbone.encoder).__module__
+        multiprocessing.set_forkserver_preload([__name__, family])  # imported once, not by each process
+        forkserver.ensure_running()
 
 
 @lru_cache(maxsize=4)
-def _measured(folder: str, family: str, texts: tuple[str, ...], processes: int) -> dict[str, Estimate | None]:
+def _measured(folder: str, texts: tuple[str, ...], processes: int) -> dict[str, Estimate | None]:
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-    if os.name == "posix":
-        context.set_forkserver_preload([__name__, family])  # imported once, not by each process
-    with ProcessPoolExecutor(1, context, _alone, max_tasks_per_child=1) as pool:
-        runs = [pool.submit(one_process, folder, list(texts)).result() for _ in range(processes)]
-    return over(runs)
+    with ProcessPoolExecutor(AT_ONCE, context, _alone, max_tasks_per_child=1) as pool:
+        runs = [pool.submit(one_process, folder, list(texts)) for _ in range(processes)]
+        return over([run.result() for run in runs])
 
 
 def _alone() -> None:
