@@ -3,6 +3,8 @@
 Each figure is legible in grey: what colour tells apart, a marker, a dash or a label tells apart as well. Lines, points
 and histograms carry their names themselves, so that no legend eats the width. The functions draw on `ax` where one is
 given, and return the figure; `show` puts it in the notebook with its text.
+
+Longer than 400 lines: all figures share one style and the placing of their names.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.ticker import NullLocator
@@ -131,7 +134,7 @@ def heatmap(
         cmap=SHADES,
         square=True,
         annot=matrix.round(2) + 0.0 if annotate else False,  # + 0.0: no minus zero
-        fmt=".2f",
+        fmt=".2f" if abs(limits[1]) < 10 else ".0f",
         annot_kws={"size": 9},
         linewidths=0.5 if max(rows, across) <= 40 else 0,
         linecolor="0.92",
@@ -247,6 +250,7 @@ def distributions(
 ) -> Figure:
     """Histograms over the same bins, as shares of each group so that groups of any size compare; one dash each.
 
+    A name stands where its group rises most above the others, those at the ends turned outwards.
     mark: a name and a value that a line marks, such as ("threshold", 0.5).
     """
     arrays = {name: np.asarray(values, dtype=float) for name, values in groups.items()}
@@ -255,20 +259,23 @@ def distributions(
     everything = np.concatenate(list(arrays.values()))
     low, high = limits or (float(everything.min()), float(everything.max()))
     edges = np.linspace(low, high, bins + 1)
+    shares = np.array([100 * np.histogram(values, edges)[0] / len(values) for values in arrays.values()])
+    lead = [share - np.delete(shares, row, axis=0).max(axis=0, initial=0) for row, share in enumerate(shares)]
+    tops = [int(one.argmax()) for one in lead]
+    sides = {min(tops): "right", max(tops): "left"} if len(set(tops)) > 1 else {}
     texts = []
-    for number, (name, values) in enumerate(arrays.items()):
+    for number, (name, share, top) in enumerate(zip(arrays, shares, tops, strict=True)):
         colour = PALETTE[number % len(PALETTE)]
-        share = 100 * np.histogram(values, edges)[0] / len(values)
         ax.stairs(share, edges, fill=True, color=colour, alpha=0.12)
         ax.stairs(share, edges, color=colour, linestyle=DASHES[number % len(DASHES)], linewidth=1.8)
-        peak = int(share.argmax())
-        middle = (edges[peak] + edges[peak + 1]) / 2
-        texts.append(_named(ax, middle, share[peak] * 1.02, label(name), colour, ha="center", va="bottom"))
+        place = (edges[top] + edges[top + 1]) / 2, share[top]
+        texts.append(_named(ax, *place, label(name), colour, ha=sides.get(top, "center"), va="bottom"))
+    _clear(ax, texts, edges, shares.max(axis=0))
     if mark is not None:
         ax.axvline(mark[1], color="0.2", linestyle="--", linewidth=1.2)
         above: Any = ("data", "axes fraction")
         ax.annotate(f" {mark[0]} {mark[1]:.2f}", (mark[1], 1.0), xycoords=above, va="top", fontsize=10)
-    ax.set_ylim(bottom=0, top=ax.get_ylim()[1] * 1.1)
+    ax.set_ylim(bottom=0, top=ax.get_ylim()[1] * (1.1 if mark is None else 1.2))
     return _finished(ax, title, xlabel, "share (%)", texts, lift=True)
 
 
@@ -286,11 +293,12 @@ def curve(
 ) -> Figure:
     """A score against a size, a line for each name, which stands at its end; estimates get a band, their interval.
 
+    Names that would lie upon one another move apart, and then a thin line with the marker leads from each to its end.
     log: sizes that double lie equally far apart. reference: a name and a value to compare with, such as ("TF-IDF", 71).
     """
     if ax is None:
         _, ax = plt.subplots(figsize=(7.0, 3.8))
-    texts, places = [], np.asarray(sizes, dtype=float)
+    texts, ends, places = [], [], np.asarray(sizes, dtype=float)
     for number, (name, line) in enumerate(lines.items()):
         colour, marker = PALETTE[number % len(PALETTE)], list(MARKERS)[number % len(MARKERS)]
         values = [float(getattr(one, "value", one)) for one in line]  # type: ignore[arg-type]
@@ -300,14 +308,18 @@ def curve(
             lows, highs = np.array([one.interval(level) for one in line]).T  # type: ignore[union-attr]
             ax.fill_between(places, lows, highs, color=colour, alpha=0.13, linewidth=0)
         texts.append(_named(ax, places[-1], values[-1], f"  {label(name, 24)}", colour, va="center", clip_on=False))
+        ends.append((values[-1], colour, marker))
     if reference is not None:
         ax.hlines(reference[1], places[0], places[-1], color="0.35", linestyle="--", linewidth=1.2, zorder=1)
         texts.append(_named(ax, places[-1], reference[1], f"  {label(reference[0], 24)}", "0.35", va="center"))
+        ends.append((reference[1], "0.35", ""))
     if log:
         ax.set_xscale("log", base=2)
         ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xticks(places, [f"{size:g}" for size in places])
-    return _finished(ax, title, xlabel, ylabel, texts)
+    figure = _finished(ax, title, xlabel, ylabel, texts)
+    _lead(ax, texts, ends)
+    return figure
 
 
 def quality_against_cost(
@@ -382,6 +394,32 @@ def _separate(ax: Axes, texts: Sequence[Text], lift: bool) -> None:
     for text, up in zip(texts, moved, strict=True):
         x, y = ax.transData.transform(text.get_position())
         text.set_position(tuple(ax.transData.inverted().transform((x, y + up))))
+
+
+def _lead(ax: Axes, texts: Sequence[Text], ends: Sequence[tuple[float, str, str]]) -> None:
+    """Where names were moved, lines from the ends of the curves, (value, colour, marker), to their names."""
+    names = ax.transData.transform([text.get_position() for text in texts])
+    starts = ax.transData.transform([(text.get_position()[0], end[0]) for text, end in zip(texts, ends, strict=True)])
+    if np.abs(names - starts).max() < 4:  # pixels
+        return
+    for text, start, name, (_, colour, marker) in zip(texts, starts, names, ends, strict=True):
+        text.set_text("     " + text.get_text())
+        x, y = ax.transData.inverted().transform([start, (name[0] + 24, name[1])]).T
+        look: Any = {"linewidth": 0.9, "marker": marker, "markevery": [1], "markeredgecolor": "white"}
+        ax.add_artist(Line2D(x, y, color=colour, clip_on=False, **look))
+
+
+def _clear(ax: Axes, texts: Sequence[Text], edges: np.ndarray, tallest: np.ndarray) -> None:
+    """Names of histograms within the axes, and above each bar that they would lie upon."""
+    _figure(ax).draw_without_rendering()
+    frame = ax.get_window_extent()
+    for text in texts:
+        box = text.get_window_extent()
+        if box.x0 < frame.x0 or box.x1 > frame.x1:
+            text.set_horizontalalignment("left" if box.x0 < frame.x0 else "right")
+        box = text.get_window_extent().transformed(ax.transData.inverted())
+        under = tallest[(edges[:-1] < box.x1) & (edges[1:] > box.x0)]
+        text.set_y(1.02 * under.max(initial=0))
 
 
 def apart(spans: ArrayLike, lows: ArrayLike, heights: ArrayLike, lift: bool = False) -> np.ndarray:

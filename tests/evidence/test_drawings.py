@@ -41,9 +41,9 @@ def a_pipeline():
     return drawings.pipeline(["A dog.", "The cat sleeps."], TOKENS, MASK, states, pooled, unit(pooled))
 
 
-def a_search(threshold=0.3):
+def a_search(right=()):
     cosine, bm25 = np.linspace(0.6, -0.1, 9), np.linspace(0, 8, 9)
-    return drawings.search_pipeline("Which sentence?", SENTENCES, cosine, bm25, cosine + bm25 / 20, threshold)
+    return drawings.search_pipeline("Which sentence?", SENTENCES, cosine, bm25, cosine + bm25 / 20, right)
 
 
 def a_circle():
@@ -58,7 +58,9 @@ PICTURES = {
     "slices": drawings.slices,
     "unit_circle": a_circle,
     "token_by_token": lambda: drawings.token_by_token(TOKENS[0][:4], TOKENS[1], values(4, 6) / 4),
-    "two_spaces": lambda: drawings.two_spaces(unit(values(9, 384)), [[n % 3, n // 3] for n in range(9)], SENTENCES),
+    "two_spaces": lambda: drawings.two_spaces(
+        unit(values(9, 384)), [[n % 3, n // 3] for n in range(9)], SENTENCES, [0, 4, 8]
+    ),
     "padding_and_buckets": lambda: drawings.padding_and_buckets(LENGTHS),
     "two_heads": drawings.two_heads,
     "search_pipeline": a_search,
@@ -274,14 +276,16 @@ def test_tokens_that_do_not_fit_the_matrix_are_refused():
         drawings.token_by_token("abc", "xy", np.eye(3))
 
 
-def test_neighbours_that_the_plane_tears_apart_are_counted():
-    angles = np.linspace(0, np.pi / 2, 4)
+def test_neighbours_that_the_plane_tears_apart_are_counted_among_all_sentences():
+    angles, names, shown = np.linspace(0, np.pi / 2, 12), "abcdefghijkl", [0, 4, 8]
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    assert "4 of 4" in drawings.two_spaces(vectors, vectors, "abcd").alt
-    torn = drawings.two_spaces(vectors, vectors[[0, 2, 1, 3]], "abcd")
+    assert "3 of 3" in drawings.two_spaces(vectors, vectors, names, shown).alt
+    torn = drawings.two_spaces(vectors, vectors[[0, 6, 1, 7, 2, 8, 3, 9, 4, 10, 5, 11]], names, shown)
     dashed = [shape for shape in torn.shapes if isinstance(shape, Path) and shape.dash]
+    ranks = [int(text.text) for text in texts(torn) if text.x == drawings.spaces.THERE and text.text.isdigit()]
     kept = int(torn.alt.split(": ")[-1].split()[0])
-    assert kept < 4 and len(dashed) == 4 - kept + 1  # one more in the legend
+    assert kept == sum(rank <= 5 for rank in ranks) < 3 == len(ranks)
+    assert len(dashed) == 3 - kept + 1  # one more in the legend
 
 
 def test_the_share_of_padding_is_that_of_the_lengths():
@@ -292,11 +296,12 @@ def test_the_share_of_padding_is_that_of_the_lengths():
 
 def test_the_heads_carry_the_sizes_and_the_weight():
     picture = drawings.two_heads(width=768, classes=3, weight=0.25)
-    assert {"Linear(768, 3)", "[B, 768]", "[B, 3]", "× 0.25"} <= {text.text for text in texts(picture)}
+    assert {"cosines", "Linear(768, 3)", "[B, 768]", "[B, 3]", "× 0.25"} <= {text.text for text in texts(picture)}
 
 
-def test_search_shows_the_best_of_the_merged_order_and_nothing_below_the_threshold():
-    picture = a_search(threshold=0.4)
+def test_search_shows_the_best_of_the_merged_order_and_which_is_right():
+    picture = a_search(right={2})
     shown = [int(text.text.split()[1].rstrip(",")) for text in texts(picture) if text.text.startswith("Sentence ")]
-    assert shown == [0, 1, 2, 3, 4] and "3 reach the threshold 0.40" in picture.alt
-    assert words(a_search(threshold=0.9)).count("not shown") == 5
+    bold = [text.text for text in texts(picture) if text.text.startswith("Sentence ") and text.weight == "bold"]
+    assert shown == [0, 1, 2, 3, 4] and len(bold) == 1 and bold[0].split()[1].rstrip(",") == "2"
+    assert "in bold, is on place 3." in picture.alt and "bold" not in a_search().alt

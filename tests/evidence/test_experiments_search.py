@@ -24,6 +24,12 @@ def test_two_letters_of_the_longest_word_change_places(query: str, wrong: str) -
     assert (found == query) == (wrong == query)
 
 
+def test_as_many_words_are_mistyped_as_asked_the_longest_first() -> None:
+    assert trial.mistyped("sort every parcel", words=2) == "sort eevry pacrel"
+    assert trial.mistyped("axis by axis", words=2) == "aixs by aixs"
+    assert trial.mistyped("a parcel", words=3) == "a pacrel"
+
+
 @pytest.fixture(scope="module")
 def few(encoder: SentenceEncoder) -> object:
     return documentation(200, seed=1)

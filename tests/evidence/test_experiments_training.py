@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from stlib.evidence.experiments import training as trial
 from stlib.evidence.passages import Passages
+from stlib.evidence.records import measurement
 
 
 def passages(n: int = 60, links: int = 20) -> Passages:
@@ -95,3 +98,14 @@ def test_two_tasks_are_judged_against_each_alone() -> None:
 def test_passages_without_labels_have_no_second_task() -> None:
     data = world()
     assert trial.two_tasks(trial.Frozen(**{**vars(data), "labels": [""] * len(data.labels)}), 50) is None
+
+
+def test_the_record_of_all_layers_is_that_of_these_passages_and_of_no_others() -> None:
+    record = measurement("training")
+    same, other = replace(passages(), attrs=record["passages"]), replace(passages(), attrs={"sha256": "another"})
+    found = trial.recorded(same)
+    assert list(found) == record["sizes"] and trial.recorded(other) == {}
+    for size, estimate in found.items():
+        gain = record["gains"][f"pairs_{size}"]
+        assert estimate.value == pytest.approx(gain["value"], abs=0.01)
+        assert estimate.interval() == pytest.approx((gain["low"], gain["high"]), abs=0.02)

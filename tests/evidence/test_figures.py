@@ -134,6 +134,11 @@ def test_numbers_in_cells_stand_out_from_their_shade():
         assert abs(np.dot(ground, (0.3, 0.59, 0.11)) - np.dot(ink, (0.3, 0.59, 0.11))) > 0.3
 
 
+def test_a_heatmap_in_points_has_whole_numbers():
+    texts = figures.heatmap([[27.3, 50.0], [5.8, 31.1]], limits=(0, 50)).axes[0].texts
+    assert [text.get_text() for text in texts] == ["27", "50", "6", "31"]
+
+
 def test_a_heatmap_of_a_few_sentences_has_numbers_and_one_of_many_has_none():
     assert len(figures.heatmap(np.eye(3), list("abc")).axes[0].texts) == 9
     assert len(figures.heatmap(np.eye(30)).axes[0].texts) == 0
@@ -196,6 +201,17 @@ def test_a_curve_has_a_band_where_its_points_are_estimates_and_none_where_they_a
     assert [list(line.get_ydata()) for line in axes.lines] == [[50, 60], [1, 2]]
 
 
+def test_names_of_a_curve_that_had_to_move_are_led_to_the_ends_of_their_lines():
+    far = figures.curve([1, 2], {"low": [0, 0], "high": [0, 9]}, "size", "points").axes[0]
+    near = figures.curve([1, 2], {"low": [0, 5.0], "high": [9, 5.1]}, "size", "points", reference=("all", 5)).axes[0]
+    assert len(far.lines) == 2
+    curves, leads = near.lines[:2], near.lines[2:]
+    assert np.array([line.get_xydata()[0] for line in leads]) == pytest.approx(np.array([(2, 5.0), (2, 5.1), (2, 5)]))
+    assert [line.get_marker() for line in leads] == [*(line.get_marker() for line in curves), ""]
+    for line, text in zip(leads, near.texts, strict=True):
+        assert line.get_ydata()[1] == pytest.approx(text.get_position()[1])
+
+
 def test_the_sizes_of_a_curve_are_its_ticks_and_doubling_may_be_a_step():
     axes = figures.curve([16, 32, 384], {"PCA": [1, 2, 3]}, "size", "points", log=True, reference=("TF-IDF", 2)).axes[0]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["16", "32", "384"]
@@ -228,6 +244,18 @@ def test_histograms_are_shares_of_their_own_group_over_the_same_bins():
     axes = figures.distributions({"few": [0.0, 1.0], "many": np.repeat([0.0, 1.0], 500)}, "cosine", bins=2).axes[0]
     edges = [patch.get_data() for patch in axes.patches]
     assert all(np.allclose(data.values, [50, 50]) and np.allclose(data.edges, [0, 0.5, 1]) for data in edges)
+
+
+def test_no_name_lies_upon_a_histogram_and_each_stands_where_its_group_leads():
+    low, high = np.random.default_rng(0).normal([[0.0], [0.3]], 0.1, (2, 900))
+    axes = figures.distributions({"low": low, "high": high}, "cosine", limits=(-0.5, 1)).axes[0]
+    tallest = np.max([patch.get_data().values for patch in axes.patches], axis=0)
+    edges = axes.patches[0].get_data().edges
+    for text in axes.texts:
+        box = text.get_window_extent().transformed(axes.transData.inverted())
+        assert box.y0 > tallest[(edges[:-1] < box.x1) & (edges[1:] > box.x0)].max(initial=0)
+    texts = named(axes)
+    assert texts["low"].get_position()[0] < 0.1 < 0.2 < texts["high"].get_position()[0]
 
 
 def test_a_mark_names_its_value():

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from stlib.evidence.drawings.canvas import BLUE, DASH, GREY, INK, ORANGE, RULE, SMALL, Drawing, Point, fit
 
-CENTRE, REACH, SMALLEST = (216.0, 216.0), 190.0, 110.0
+CENTRE, REACH, SMALLEST = (216.0, 216.0), 190.0, 84.0
 TABLE, ROW, LONGEST = 448.0, 30.0, 220.0
 
 
@@ -40,7 +40,7 @@ def unit_circle(vectors: ArrayLike, labels: Sequence[str]) -> Drawing:
     for number, (raw, short) in enumerate(zip(vectors, radius * unit, strict=True), 1):
         drawing.dot(*place(short), 5, ORANGE)
         drawing.numbered(*place(raw), number)
-    drawing.text(TABLE, 18, "length before, in this plane", SMALL, anchor="start", weight="bold")
+    drawing.text(TABLE, 18, "length before", SMALL, anchor="start", weight="bold")
     for number, (name, length) in enumerate(zip(labels, lengths.tolist(), strict=False), 1):
         y, bar = 48 + ROW * (number - 1), LONGEST * length / float(lengths.max())
         drawing.numbered(TABLE + 10, y, number)

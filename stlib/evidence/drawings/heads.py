@@ -1,4 +1,4 @@
-"""Lesson 08: one backbone, two heads."""
+"""Lesson 08: one encoder, two tasks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def two_heads(width: int = 384, classes: int = 8, weight: float | None = None) -
         classes: of the classification head.
         weight: of the classification loss, that of the similarity being 1; without it the picture says w.
     """
-    drawing = Drawing("One backbone, two heads", 292)
+    drawing = Drawing("One encoder, two tasks", 292)
     factor = "w" if weight is None else f"{weight:g}"
     blue, orange = {"fill": PALE_BLUE, "stroke": BLUE}, {"fill": PALE_ORANGE, "stroke": ORANGE}
 
@@ -40,7 +40,7 @@ def two_heads(width: int = 384, classes: int = 8, weight: float | None = None) -
     row(8, LOWER, 130, "texts\nwith a label", **orange)
     drawing.box(184, MIDDLE - 52, 98, 104, "backbone\nshared", fill=PALE)
     drawing.box(324, MIDDLE - 52, 98, 104, "pooling\nshared", fill=PALE)
-    row(502, UPPER, 132, "similarity head\nunit length, a · b", **blue)
+    row(502, UPPER, 132, "cosines\nunit length, a · b", **blue)
     row(502, LOWER, 132, f"class head\nLinear({width}, {classes})", **orange)
     for y, turn, colour in ((UPPER, MIDDLE - 20, BLUE), (LOWER, MIDDLE + 20, ORANGE)):
         drawing.arrow((138, y), (161, y), (161, turn), (184, turn), stroke=colour)
@@ -59,7 +59,7 @@ def two_heads(width: int = 384, classes: int = 8, weight: float | None = None) -
     drawing.arrow((738, MIDDLE + 14), (738, 248), (233, 248), (233, MIDDLE + 52), stroke=RED, dash=DASH)
     drawing.text(486, 268, "the gradients of both losses meet in the shared weights", SMALL, fill=RED_INK)
     drawing.alt = (
-        "Pairs and labelled texts go through one backbone and one pooling; a similarity head and a classification head "
-        f"of {classes} classes each give a loss; their sum, the second weighted by {factor}, trains the shared weights."
+        "Pairs and labelled texts go through one backbone and one pooling; the cosines of pairs and a class head of "
+        f"{classes} classes each give a loss; their sum, the second weighted by {factor}, trains the shared weights."
     )
     return drawing

@@ -1,23 +1,20 @@
-"""Lesson 09: from a folder of documents to an answer, or to none."""
+"""Lesson 09: from a folder of documents to a list of answers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from stlib.evidence.drawings.canvas import (
     BLUE,
-    DASH,
     GREY,
     INK,
     LARGE,
     ORANGE,
     PALE,
     PALE_BLUE,
-    RED,
-    RED_INK,
     SMALL,
     WHITE,
     Drawing,
@@ -34,11 +31,11 @@ def search_pipeline(
     cosine: ArrayLike,
     bm25: ArrayLike,
     hybrid: ArrayLike,
-    threshold: float,
+    right: Collection[int] = (),
     width: int = 384,
     rows: int = 5,
 ) -> Drawing:
-    """Chunk, encode, rank, merge with BM25, and stay silent below a threshold; with one query's true scores.
+    """Chunk, encode, rank and merge with BM25; with one query's true scores.
 
     Args:
         query: what was asked.
@@ -46,44 +43,37 @@ def search_pipeline(
         cosine: similarity of each to the query [p].
         bm25: their scores by words [p].
         hybrid: the score by which the answer is ordered [p].
-        threshold: the cosine below which nothing is shown.
+        right: the numbers of the passages that answer it; they stand in bold.
         width: of a vector.
         rows: so many passages are drawn, the best first.
     """
     cosine, bm25, hybrid = (np.asarray(scores, dtype=float) for scores in (cosine, bm25, hybrid))
     best = np.argsort(-hybrid, kind="stable")[:rows].tolist()
-    end = TABLE + 34 + ROW * len(best)
-    drawing = Drawing("Search", end + 6)
+    drawing = Drawing("Search", TABLE + 28 + ROW * len(best))
     _flow(drawing, query, len(passages), width)
     for x, words, note in ((WORDS, "by words", "BM25"), (COSINE, "by meaning", "cosine"), (PLACE, "merged", "place")):
         drawing.text(x, TABLE - 10, words, weight="bold", anchor="end" if x == PLACE else "start")
         drawing.text(x, TABLE + 8, note, SMALL, fill=GREY, anchor="end" if x == PLACE else "start")
-    most_words, most_cosine = max(float(bm25.max()), 1e-9), max(float(cosine.max()), threshold, 1e-9)
+    most_words, most_cosine = max(float(bm25.max()), 1e-9), max(float(cosine.max()), 1e-9)
     for place, passage in enumerate(best, 1):
-        y, shown = TABLE + 36 + ROW * (place - 1), bool(cosine[passage] >= threshold)
-        ink = INK if shown else GREY
-        drawing.text(8, y, fit(passages[passage], WORDS - 24, SMALL), SMALL, anchor="start", fill=ink)
-        _bar(drawing, WORDS, y, bm25[passage] / most_words, f"{bm25[passage]:.1f}", ORANGE if shown else "")
-        _bar(drawing, COSINE, y, cosine[passage] / most_cosine, f"{cosine[passage]:.2f}", BLUE if shown else "")
-        drawing.text(PLACE, y, str(place) if shown else "not shown", SMALL, anchor="end", fill=ink)
-    at = COSINE + BAR * threshold / most_cosine
-    drawing.line((at, TABLE + 20), (at, end - 10), stroke=RED, dash=DASH)
-    drawing.text(at, end - 2, f"threshold {threshold:.2f}", SMALL, fill=RED_INK)
-    found = int((cosine[best] >= threshold).sum())
+        y, weight = TABLE + 36 + ROW * (place - 1), "bold" if passage in right else "normal"
+        name = fit(passages[passage], 0.9 * (WORDS - 24), SMALL)  # bold letters are wider
+        drawing.text(8, y, name, SMALL, anchor="start", weight=weight)
+        _bar(drawing, WORDS, y, bm25[passage] / most_words, f"{bm25[passage]:.1f}", ORANGE)
+        _bar(drawing, COSINE, y, cosine[passage] / most_cosine, f"{cosine[passage]:.2f}", BLUE)
+        drawing.text(PLACE, y, str(place), SMALL, anchor="end", weight=weight)
+    found = [str(place) for place, passage in enumerate(best, 1) if passage in right]
     drawing.alt = (
         f"Documents are cut into {len(passages)} chunks and encoded once; a query is encoded, ranked by cosine and by "
-        f"BM25, and merged. Of the {len(best)} best chunks {found} reach the threshold {threshold:.2f} and are shown."
+        f"BM25, and merged. Drawn are the {len(best)} best chunks"
+        + (f"; the right one, in bold, is on place {', '.join(found)}." if found else ".")
     )
     return drawing
 
 
 def _bar(drawing: Drawing, x: float, y: float, share: float, number: str, fill: str) -> None:
-    """A score and its number; without a colour hatched."""
-    place = (x, y - 8, BAR * max(share, 0.01), 16)
-    if fill:
-        drawing.cell(*place, fill=fill)
-    else:
-        drawing.void(*place)
+    """A score and its number."""
+    drawing.cell(x, y - 8, BAR * max(share, 0.01), 16, fill=fill)
     drawing.text(x + BAR + 40, y, number, SMALL, anchor="end", fill=GREY)
 
 

@@ -90,7 +90,7 @@ def queries_stretched(queries: Floats, texts: Floats, passages: Passages, factor
 
 
 def more_hubs_by_dot(texts: Floats, k: int = 10) -> Estimate | None:
-    """Places among the k nearest that go to hubs, dot product − cosine.
+    """Of 100 places among the k nearest, those that go to texts beyond their fair share of k, dot product − cosine.
 
     `None` where a part of the pool is not four times as large as k: with so few there are no hubs to be seen.
     """

@@ -70,14 +70,20 @@ def _second_look(rough: Floats, stored: Floats, queries: Floats, texts: Floats) 
     return scores
 
 
-def mistyped(query: str) -> str:
-    """Two letters in the middle of the longest word exchanged, those that differ; a query without such a word stays."""
-    for word in sorted(re.findall(r"[^\W\d_]{4,}", query), key=len, reverse=True):
-        for place in sorted(range(1, len(word) - 2), key=lambda at: abs(at - len(word) // 2 + 1)):
-            if word[place] != word[place + 1]:
-                wrong = word[:place] + word[place + 1] + word[place] + word[place + 2 :]
-                return query.replace(word, wrong, 1)
-    return query
+def mistyped(query: str, words: int = 1) -> str:
+    """Two letters in the middle of the longest word exchanged, those that differ; a query without such a word stays.
+
+    words: in so many words, the longest first.
+    """
+    letters, wrong = list(query), 0
+    for word in sorted(re.finditer(r"[^\W\d_]{4,}", query), key=lambda found: len(found[0]), reverse=True):
+        middle = word.start() + len(word[0]) // 2 - 1
+        inner = sorted(range(word.start() + 1, word.end() - 2), key=lambda at: abs(at - middle))
+        differ = [at for at in inner if letters[at] != letters[at + 1]]
+        if differ and wrong < words:
+            letters[differ[0]], letters[differ[0] + 1] = letters[differ[0] + 1], letters[differ[0]]
+            wrong += 1
+    return "".join(letters)
 
 
 def lost_by_typos(encoder: SentenceEncoder, passages: Passages) -> Estimate:

@@ -17,6 +17,7 @@ from torch.nn import functional
 from stlib.encoder import SentenceEncoder
 from stlib.evidence.estimate import Estimate, Floats, key_of
 from stlib.evidence.passages import Passages
+from stlib.evidence.records import measurement
 from stlib.evidence.scores import neighbour_accuracy, ranking
 from stlib.evidence.training import Classify, Search, contrastive_loss, train
 from stlib.evidence.vectors import encoded
@@ -256,6 +257,21 @@ def gains(data: Frozen, sizes: Sequence[int], seeds: Sequence[int] = (0, 1, 2)) 
         size: Estimate.over([gain_in_search(data, project(data, size, seed)) - before for seed in seeds])
         for size in sizes
         if size <= len(data.queries)
+    }
+
+
+def recorded(passages: Passages) -> dict[int, Estimate]:
+    """What training all layers was recorded to gain, by pairs; nothing for other passages than those of the record."""
+    try:
+        found = measurement("training")
+    except FileNotFoundError:
+        return {}
+    if found["passages"]["sha256"] != passages.attrs.get("sha256"):
+        return {}
+    curve = {size: found["gains"][f"pairs_{size}"] for size in found["sizes"]}
+    return {
+        size: Estimate.over([Estimate.of(run, gain["unit"], gain["key"]) for run in gain["pseudo"]])
+        for size, gain in curve.items()
     }
 
 
