@@ -7,8 +7,8 @@
 * `alone`: each lesson and lab by plain papermill, from another folder, one after another, with what a first round left
   in the cache: seconds.
 * `given`: the same notebooks, two at a time, with another model (--model, else the first three layers of the built-in
-  one, CLS and a projection), with pairs only (STS-B dev where it is at hand, else the built-in ones as a file),
-  sentences only, and nothing: how many verdicts each gave, or its error.
+  one, max pooling and a fresh projection), with pairs only (STS-B dev where it is at hand, else the built-in ones as a
+  file), sentences only, and nothing (--cases): how many verdicts each gave, or its error.
 * `tests`: the parts of `make test`, one after another.
 
 Installation is not counted. Nothing else should run meanwhile; the load of the machine at the start is recorded.
@@ -93,13 +93,13 @@ def another(folder: Path) -> str:
     encoder = built_in.backbone.encoder
     encoder.encoder.layer = encoder.encoder.layer[:3]
     encoder.config.num_hidden_layers = 3
-    head: dict[str, Any] = {"pooling": "cls", "projection": [Projection(384, 128)], "max_length": 128}
+    head: dict[str, Any] = {"pooling": "max", "projection": [Projection(384, 128, bias=False)], "max_length": 128}
     other = SentenceTransformer(built_in.backbone, built_in.tokenizer, **head)
     other.save_pretrained(folder)
     return str(folder)
 
 
-def given(model: str | None) -> dict[str, Any]:
+def given(model: str | None, wanted: list[str]) -> dict[str, Any]:
     """What each notebook makes of another model, of one kind of data, and of none."""
     own = Path(str(files("stlib.evidence"))) / "data"
     stsb = Path(os.environ.get("STLIB_DATA_DIR", "")) / "stsb" / "dev.csv"
@@ -113,7 +113,7 @@ def given(model: str | None) -> dict[str, Any]:
     }
     found = {}
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as two:
-        for case, parameters in cases.items():
+        for case, parameters in ((name, cases[name]) for name in wanted or cases):
             print(case, flush=True)
             runs = list(two.map(lambda path, p=parameters: papermill(path, Path(folder), p, 1), notebooks()))
             found[case] = {
@@ -149,12 +149,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=["review", "alone", "given", "tests"])
     parser.add_argument("--model", help="of `given`: a folder")
+    parser.add_argument("--cases", nargs="*", default=[], help="of `given`: only these, beside what was recorded")
     options = parser.parse_args()
     results = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
     measures: dict[str, Callable[[], dict[str, Any]]] = {
         "review": review,
         "alone": alone,
-        "given": lambda: given(options.model),
+        "given": lambda: (results.get("given", {}) if options.cases else {}) | given(options.model, options.cases),
         "tests": tests,
     }
     for name, measure in measures.items():
