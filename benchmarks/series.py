@@ -147,7 +147,8 @@ def tests() -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", default=["review", "alone", "given", "tests"])
+    parts = ["review", "alone", "given", "tests"]
+    parser.add_argument("--only", nargs="*", default=parts, choices=parts)
     parser.add_argument("--model", help="of `given`: a folder")
     parser.add_argument("--cases", nargs="*", default=[], help="of `given`: only these, beside what was recorded")
     options = parser.parse_args()
