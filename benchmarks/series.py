@@ -104,20 +104,20 @@ def given(model: str | None, wanted: list[str]) -> dict[str, Any]:
     own = Path(str(files("stlib.evidence"))) / "data"
     stsb = Path(os.environ.get("STLIB_DATA_DIR", "")) / "stsb" / "dev.csv"
     none = {"pairs": "none", "sentences": "none", "passages": "none"}
-    other = str(Path(model).resolve()) if model else another(Path(tempfile.mkdtemp()) / "another-model")
-    cases = {
-        "another model": {"model": other},
-        "pairs only": none | {"pairs": str(stsb.resolve() if stsb.is_file() else own / "pairs.csv")},
-        "sentences only": none | {"sentences": str(own / "sentences.csv")},
-        "nothing": none,
-    }
     found = {}
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as two:
-        for case, parameters in ((name, cases[name]) for name in wanted or cases):
+        other = str(Path(model).resolve()) if model else another(Path(folder) / "another-model")
+        cases = {
+            "another model": {"model": other},
+            "pairs only": none | {"pairs": str(stsb.resolve() if stsb.is_file() else own / "pairs.csv")},
+            "sentences only": none | {"sentences": str(own / "sentences.csv")},
+            "nothing": none,
+        }
+        for case in wanted or cases:
             print(case, flush=True)
-            runs = list(two.map(lambda path, p=parameters: papermill(path, Path(folder), p, 1), notebooks()))
+            runs = list(two.map(lambda path, p=cases[case]: papermill(path, Path(folder), p, 1), notebooks()))
             found[case] = {
-                "given": {name: Path(value).name for name, value in parameters.items()},
+                "given": {name: Path(value).name for name, value in cases[case].items()},
                 "notebooks": {run.pop("name"): run for run in runs},
             }
     return found
