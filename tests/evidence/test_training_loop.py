@@ -138,6 +138,14 @@ def test_a_seed_gives_the_same_weights_again_and_another_does_not(model: Sentenc
     assert torch.equal(weights(runs[0]), weights(runs[1])) and not torch.equal(weights(runs[0]), weights(runs[2]))
 
 
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_bar_counts_the_steps_where_it_is_asked_for(
+    shown: bool, model: SentenceTransformer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(model, search(), steps=3, batch=2, show_progress=shown)
+    assert ("3/3" in capsys.readouterr().err) == shown
+
+
 def test_training_leaves_the_global_generator_and_the_mode_alone(model: SentenceTransformer) -> None:
     state = torch.get_rng_state()
     train(model.eval(), search(), steps=2, batch=4)
