@@ -113,8 +113,8 @@ def _key(encoder: SentenceEncoder, texts: Sequence[str], what: list[Any]) -> str
     for text in texts:
         digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
     # pooled vectors of all modes are made of the states, whatever the model does with them
-    used: list[Any] = [encoder.identity(states=True)]
+    used: list[Any] = [encoder.identity(states=what == _POOLED)]
     if what != _POOLED:
-        used = [encoder.identity(), encoder.model.prompts, encoder.model.default_prompt_name]
+        used += [encoder.model.prompts, encoder.model.default_prompt_name]
     digest.update(repr([stlib.__version__, torch.__version__, what, *used]).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()

@@ -18,7 +18,7 @@ from scipy.stats import spearmanr
 from stlib.encoder import SentenceEncoder
 from stlib.evidence import controls
 from stlib.evidence.estimate import Estimate, Floats
-from stlib.evidence.experiments.heatmaps import beyond, labelled, untrained, with_labels, word_vectors
+from stlib.evidence.experiments.heatmaps import beyond, blank, labelled, with_labels, word_vectors
 from stlib.evidence.scores import neighbour_accuracy, v_measure
 from stlib.evidence.vectors import encoded, kept
 
@@ -132,7 +132,7 @@ def accuracies(
         "the model": neighbour_accuracy(encoded(encoder, texts), labels),
         "TF-IDF": neighbour_accuracy(word_vectors(texts), labels),
         "input embeddings": neighbour_accuracy(controls.input_embeddings(encoder, texts), labels),
-        "random weights": neighbour_accuracy(encoded(untrained(encoder, seed), texts), labels),
+        "random weights": neighbour_accuracy(blank(encoder, texts, seed), labels),
     }
 
 
@@ -155,7 +155,7 @@ def blind_clusters(encoder: SentenceEncoder, sentences: pd.DataFrame, seed: int 
         "the model": encoded(encoder, texts),
         "TF-IDF": word_vectors(texts),
         "input embeddings": controls.input_embeddings(encoder, texts),
-        "random weights": encoded(untrained(encoder, seed), texts),
+        "random weights": blank(encoder, texts, seed),
     }
     return {name: v_measure(one, labels, PARTS, seed) for name, one in vectors.items()}
 

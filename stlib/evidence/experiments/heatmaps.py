@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,13 +28,14 @@ from stlib.evidence.scores import (
     topic_auc,
     topic_aucs,
 )
-from stlib.evidence.vectors import encoded
+from stlib.evidence.vectors import encoded, kept
 
 if TYPE_CHECKING:
     from stlib.evidence.passages import Passages
     from stlib.evidence.study import Study
 
 LESSON = "05_heatmaps"
+Embed = Callable[[SentenceEncoder, list[str]], Floats]
 TRAPS = ("negation", "antonym", "roles", "number")
 """Kinds of pair that share the words and turn the meaning."""
 SEEDS = 3
@@ -53,6 +55,12 @@ OTHERS = 20
 def untrained(encoder: SentenceEncoder, seed: int = 0) -> SentenceEncoder:
     """The same architecture with random weights: it has learned nothing."""
     return SentenceEncoder(controls.random_weights(encoder.model, seed), truncation="ignore")
+
+
+def blank(encoder: SentenceEncoder, texts: Sequence[str], seed: int = 0) -> Floats:
+    """The vectors that `untrained` makes, [n, D]; found in the cache without drawing the weights again."""
+    draw = ["random weights", seed]
+    return kept(encoder, texts, draw, lambda: {"v": untrained(encoder, seed).encode(list(texts))})["v"]
 
 
 def labelled(texts: Sequence[str], labels: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -77,7 +85,7 @@ def topics(encoder: SentenceEncoder, texts: Sequence[str], labels: Sequence[str]
     texts, labels = labelled(texts, labels)
     if not labels:
         return {}
-    blanks = [topic_auc(encoded(untrained(encoder, seed + n), texts), labels) for n in range(SEEDS)]
+    blanks = [topic_auc(blank(encoder, texts, seed + n), labels) for n in range(SEEDS)]
     return {
         "the model": topic_auc(encoded(encoder, texts), labels),
         "TF-IDF": topic_auc(word_vectors(texts), labels),
@@ -114,10 +122,10 @@ def beyond(scores: Mapping[str, Estimate]) -> dict[str, Estimate] | None:
 # -------------------------------------------------------------------------------------------------------------- pairs
 
 
-def pair_cosines(encoder: SentenceEncoder, pairs: pd.DataFrame) -> Floats:
+def pair_cosines(encoder: SentenceEncoder, pairs: pd.DataFrame, embed: Embed = encoded) -> Floats:
     """Cosine of each pair [n]; each distinct sentence is encoded once."""
     codes, texts = pd.factorize(np.concatenate([pairs["sentence1"].array, pairs["sentence2"].array]))
-    vectors = encoded(encoder, list(texts))
+    vectors = embed(encoder, list(texts))
     return cosine(vectors[codes[: len(pairs)]], vectors[codes[len(pairs) :]])
 
 
@@ -178,7 +186,7 @@ def meaning(encoder: SentenceEncoder, pairs: pd.DataFrame, seed: int = 0) -> dic
         "TF-IDF": area(controls.tfidf_similarity(clear["sentence1"], clear["sentence2"])),
         "input embeddings": area(cosine(inputs[:n], inputs[n:])),
         "random weights": Estimate.over(
-            [area(pair_cosines(untrained(encoder, seed + one), clear)) for one in range(SEEDS)]
+            [area(pair_cosines(encoder, clear, partial(blank, seed=seed + one))) for one in range(SEEDS)]
         ),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pandas as pd
 from stlib.encoder import SentenceEncoder
 from stlib.evidence import controls
 from stlib.evidence.estimate import Estimate, Floats, best_of, key_of
-from stlib.evidence.experiments.heatmaps import SEEDS, pair_cosines, untrained
+from stlib.evidence.experiments.heatmaps import SEEDS, blank, pair_cosines
 from stlib.evidence.records import measurement
 from stlib.evidence.scores import cosine, pair_score
 
@@ -41,9 +42,9 @@ def pairs(encoder: SentenceEncoder, table: pd.DataFrame, seed: int = 0) -> dict[
         "TF-IDF": controls.tfidf_similarity(table["sentence1"], table["sentence2"]),
         "input embeddings": cosine(inputs[:count], inputs[count:]),
     }
-    blank = [pair_score(pair_cosines(untrained(encoder, seed + n), table), table) for n in range(SEEDS)]
+    blanks = [pair_score(pair_cosines(encoder, table, partial(blank, seed=seed + n)), table) for n in range(SEEDS)]
     found = {name: pair_score(similarity, table) for name, similarity in scores.items()}
-    return {**found, "random weights": Estimate.over(blank)}
+    return {**found, "random weights": Estimate.over(blanks)}
 
 
 def beyond_controls(scores: dict[str, Estimate]) -> Estimate:

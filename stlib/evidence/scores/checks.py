@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from stlib.evidence.estimate import Floats
 
@@ -29,10 +28,15 @@ def comparisons_won(similarity: Floats, positive: NDArray[np.bool_], negative: N
     wins = np.zeros(similarity.shape)
     for row, scores in enumerate(similarity):
         p, q = np.flatnonzero(positive[row]), np.flatnonzero(negative[row])
-        ranks = stats.rankdata(np.concatenate([scores[p], scores[q]]))
-        wins[row, p] = ranks[: len(p)] - stats.rankdata(scores[p])
-        wins[row, q] = len(p) - (ranks[len(p) :] - stats.rankdata(scores[q]))
+        wins[row, p] = _below(scores[q], scores[p])
+        wins[row, q] = len(p) - _below(scores[p], scores[q])
     return wins
+
+
+def _below(values: Floats, limits: Floats) -> Floats:
+    """For each limit how many of the values are below it, level ones half."""
+    values = np.sort(values)
+    return (np.searchsorted(values, limits, "left") + np.searchsorted(values, limits, "right")) / 2
 
 
 def label_names(labels: ArrayLike) -> list[object]:
