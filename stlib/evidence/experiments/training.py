@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -18,11 +19,14 @@ from stlib.encoder import SentenceEncoder
 from stlib.evidence.estimate import Estimate, Floats, key_of
 from stlib.evidence.passages import Passages
 from stlib.evidence.records import measurement
-from stlib.evidence.scores import neighbour_accuracy, ranking
-from stlib.evidence.training import Classify, Search, contrastive_loss, train
+from stlib.evidence.scores import cosine, neighbour_accuracy, pair_score, ranking, split_groups
+from stlib.evidence.training import Classify, Search, contrastive_loss, cosent_loss, train
 from stlib.evidence.vectors import encoded
 from stlib.model import SentenceTransformer
 from stlib.projection import Projection
+
+if TYPE_CHECKING:
+    from stlib.evidence.study import Study
 
 LESSON = "08_train"
 RATE, BATCH = 5e-5, 32
@@ -224,17 +228,32 @@ def project(
     head = copy.deepcopy(probe.head) if probe else torch.nn.Linear(width, 2)
     names = probe.names if probe else []
     targets = torch.tensor([names.index(data.labels[row]) for row in drawn]) if probe else None
-    optimizer = torch.optim.AdamW([*projection.parameters(), *head.parameters()], lr=5e-4)
-    for _ in range(steps):
-        rows = torch.from_numpy(rng.choice(len(drawn), size=min(64, len(drawn)), replace=False))
+
+    def loss(rows: torch.Tensor) -> torch.Tensor:
         moved = projection(other[rows])
-        loss = search * contrastive_loss(projection(one[rows]), moved)
+        total = search * contrastive_loss(projection(one[rows]), moved)
         if targets is not None:
-            loss = loss + labels * functional.cross_entropy(head(functional.normalize(moved, dim=1)), targets[rows])
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+            total = total + labels * functional.cross_entropy(head(functional.normalize(moved, dim=1)), targets[rows])
+        return total
+
+    descend([*projection.parameters(), *head.parameters()], loss, len(drawn), rng, steps)
     return Trained(projection.eval(), head, names)
+
+
+def descend(
+    weights: list[torch.nn.Parameter],
+    loss: Callable[[torch.Tensor], torch.Tensor],
+    n: int,
+    rng: np.random.Generator,
+    steps: int = 120,
+) -> None:
+    """Lower the loss of some of `n` rows by AdamW, 64 rows a step."""
+    optimizer = torch.optim.AdamW(weights, lr=5e-4)
+    for _ in range(steps):
+        rows = torch.from_numpy(rng.choice(n, size=min(64, n), replace=False))
+        optimizer.zero_grad()
+        loss(rows).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
 
 
 def probe_of(data: Frozen, pairs: int, seed: int) -> Classify:
@@ -282,6 +301,52 @@ def price(data: Frozen, texts: Floats, labels: Sequence[str], pairs: int, seeds:
     return Estimate.over(
         [neighbour_accuracy(project(data, pairs, seed).move(texts), labels) - before for seed in seeds]
     )
+
+
+def gain_on_pairs(
+    encoder: SentenceEncoder, pairs: pd.DataFrame, seed: int = 0, seeds: Sequence[int] = (0, 1, 2)
+) -> Estimate | None:
+    """`pair_score` of graded pairs behind a projection that learned the order of others (CoSENT), after − before.
+
+    Half of the anchors (or of the groups of pairs that share a sentence) is trained on, the other half judged, over it
+    and over the seeds of the batches. `None` where a half holds fewer than two grades, or two groups.
+    """
+    sides = [encoded(encoder, pairs[side].tolist()) for side in ("sentence1", "sentence2")]
+    groups = pairs["anchor"].to_numpy()
+    learn = split_groups(groups, seed) if len(set(groups)) >= 4 else np.zeros(len(pairs), dtype=bool)
+    held = pairs[~learn]
+    if min(pairs.loc[learn, "score"].nunique(), held["score"].nunique()) < 2:
+        return None
+    one, other = (torch.from_numpy(side[learn]) for side in sides)
+    scores = torch.tensor(pairs.loc[learn, "score"].to_numpy(), dtype=torch.float32)
+
+    def judged(projection: torch.nn.Module) -> Estimate:
+        with torch.no_grad():
+            a, b = (projection(torch.from_numpy(side[~learn])).numpy() for side in sides)
+        return pair_score(cosine(a, b), held)
+
+    def trained(number: int) -> Projection:
+        projection = Projection.truncation(one.shape[1], one.shape[1])
+
+        def loss(rows: torch.Tensor) -> torch.Tensor:
+            return cosent_loss(
+                functional.cosine_similarity(projection(one[rows]), projection(other[rows])), scores[rows]
+            )
+
+        descend(list(projection.parameters()), loss, len(one), np.random.default_rng(number))
+        return projection
+
+    before = judged(torch.nn.Identity())
+    return Estimate.over([judged(trained(number)) - before for number in seeds])
+
+
+def reference(study: Study) -> dict[str, Any]:
+    """What the lesson quotes besides verdicts and the recorded training."""
+    gain = gain_on_pairs(study.encoder, study.pairs, study.seed)
+    if gain is None:
+        return {}
+    low, high = gain.interval()
+    return {"graded_pairs": {"value": gain.value, "low": low, "high": high}}
 
 
 @dataclass(frozen=True)
