@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -246,7 +247,7 @@ def train(
             parts.train()
             total = 0.0
             for turn in range(accumulate):
-                with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+                with torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext():
                     losses = [
                         weight * task.loss(model, _rows(len(task), batch, step * accumulate + turn, seed))
                         for task, weight in weighted.values()

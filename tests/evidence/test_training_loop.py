@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import TEXTS, build
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from stlib import SentenceEncoder, SentenceTransformer
 from stlib.evidence.training import (
@@ -136,6 +137,31 @@ def test_a_seed_gives_the_same_weights_again_and_another_does_not(model: Sentenc
     for one, seed in zip(runs, (0, 0, 1), strict=True):
         train(one, search(), steps=3, batch=4, seed=seed)
     assert torch.equal(weights(runs[0]), weights(runs[1])) and not torch.equal(weights(runs[0]), weights(runs[2]))
+
+
+class Valueless(TorchDispatchMode):
+    """Tensors of the `meta` device have a device and a shape, and no values: wherever one is read, it is 1."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._local_scalar_dense.default and args[0].device.type == "meta":
+            return 1 if args[0].dtype == torch.int64 else 1.0
+        return func(*args, **(kwargs or {}))
+
+
+class LeftBehind(Search):
+    def loss(self, model: SentenceTransformer, rows: Any) -> torch.Tensor:
+        return super().loss(model, rows) + torch.ones(2).sum() * torch.ones(2)  # never sent to the model's device
+
+
+def test_everything_follows_the_model_to_its_device(model: SentenceTransformer) -> None:
+    """On a device that is not the processor; this one computes nothing, which is all that can be had without a GPU."""
+    classify = Classify(TEXTS[:6], ["a", "b"] * 3, width=model.dimension)
+    tasks = {"search": (search(), 1.0), "labels": (classify, 0.5)}
+    with Valueless():
+        history = train(model.to("meta"), tasks, steps=2, batch=4, accumulate=2)
+    assert len(history.losses) == 2 and classify.head.weight.device.type == "meta"
+    with Valueless(), pytest.raises(RuntimeError, match="device"):
+        train(model, LeftBehind(TEXTS[:6], TEXTS[6:12]), steps=1, batch=4)
 
 
 @pytest.mark.parametrize("shown", [True, False])
