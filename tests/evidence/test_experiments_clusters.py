@@ -53,7 +53,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
 
         monkeypatch.setattr(clusters, "encoded", encoded)
         monkeypatch.setattr(clusters, "planes", planes)
-        monkeypatch.setattr(clusters, "untrained", lambda encoder, seed: "blank")
+        monkeypatch.setattr(clusters, "blank", lambda encoder, texts, seed: encoded("blank", texts))
         monkeypatch.setattr(clusters.controls, "input_embeddings", lambda encoder, texts: noise(len(texts), 2))
         return "model"
 

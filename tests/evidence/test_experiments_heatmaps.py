@@ -38,7 +38,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
             return np.stack([vectors[text] for text in texts]) if encoder == "model" else noise(len(texts), 1)
 
         monkeypatch.setattr(heatmaps, "encoded", encoded)
-        monkeypatch.setattr(heatmaps, "untrained", lambda encoder, seed: "blank")
+        monkeypatch.setattr(heatmaps, "blank", lambda encoder, texts, seed: encoded("blank", texts))
         monkeypatch.setattr(heatmaps.controls, "input_embeddings", lambda encoder, texts: noise(len(texts), 2))
         return "model"
 
@@ -214,3 +214,15 @@ def test_random_weights_forget_what_the_model_knows(tiny: SentenceEncoder) -> No
     blank = heatmaps.untrained(tiny)
     assert blank.dimension == tiny.dimension
     assert not np.allclose(blank.encode("the river bank"), tiny.encode("the river bank"), atol=1e-3)
+
+
+def test_vectors_of_random_weights_are_found_again_without_drawing_them(
+    tiny: SentenceEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STLIB_CACHE", str(tmp_path))
+    texts = ["the river bank", "under old bridges"]
+    drawn = {seed: heatmaps.untrained(tiny, seed).encode(texts) for seed in (0, 1)}
+    for _ in range(2):
+        for seed in (0, 1):
+            np.testing.assert_array_equal(heatmaps.blank(tiny, texts, seed), drawn[seed])
+        monkeypatch.setattr(heatmaps, "untrained", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,13 +11,22 @@ import checkpoints
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from stlib import SentenceEncoder
 from stlib.evidence.claims import Claim
 from stlib.evidence.experiments import speed
 from stlib.evidence.passages import from_table
+from stlib.linear import operators_work
 
+ROOT = Path(__file__).resolve().parents[2]
 TEXTS = ["one", "two words", "three words here", "and four words now"] * 3
+
+
+class Given(SimpleNamespace):
+    """As a `Study`, each its own: what was found for one is kept."""
+
+    __hash__ = object.__hash__
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +35,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Any:
     checkpoints.wrap(checkpoints.build("bert", folder.with_name("plain")), folder)
     frame = pd.DataFrame({"query": ["one", "two", "three"], "text": TEXTS[:3]})
     passages = from_table(frame, {"name": "three", "stand_in": False, "sha256": "", "used": 3})
-    return SimpleNamespace(
+    return Given(
         model=folder, encoder=SentenceEncoder(folder, truncation="ignore", device="cpu"), seed=0, passages=passages,
         sentences=pd.DataFrame({"text": TEXTS}),
     )  # fmt: skip
@@ -74,3 +84,13 @@ def test_precisions_do_not_share_vectors_in_the_cache(
     for number, dtype in enumerate(("float32", "bfloat16", "int8"), 1):
         speed._vectors(SentenceEncoder(study.model, dtype=dtype, device="cpu"), TEXTS, dtype)
         assert len(list((tmp_path / "vectors").glob("*.npz"))) == number
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+def test_the_benchmark_measures_the_peak_of_each_type_that_there_is(dtype: str) -> None:
+    spec = importlib.util.spec_from_file_location("speed_benchmark", ROOT / "benchmarks" / "speed.py")
+    assert spec is not None and spec.loader is not None
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    found = benchmark._peak(dtype, rounds=1)
+    assert found is None if not operators_work(getattr(torch, dtype), "cpu") else found > 0

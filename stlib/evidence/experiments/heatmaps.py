@@ -122,10 +122,10 @@ def beyond(scores: Mapping[str, Estimate]) -> dict[str, Estimate] | None:
 # -------------------------------------------------------------------------------------------------------------- pairs
 
 
-def pair_cosines(encoder: SentenceEncoder, pairs: pd.DataFrame, embed: Embed = encoded) -> Floats:
+def pair_cosines(encoder: SentenceEncoder, pairs: pd.DataFrame, embed: Embed | None = None) -> Floats:
     """Cosine of each pair [n]; each distinct sentence is encoded once."""
     codes, texts = pd.factorize(np.concatenate([pairs["sentence1"].array, pairs["sentence2"].array]))
-    vectors = embed(encoder, list(texts))
+    vectors = (embed or encoded)(encoder, list(texts))
     return cosine(vectors[codes[: len(pairs)]], vectors[codes[len(pairs) :]])
 
 
