@@ -32,7 +32,7 @@ class SentenceTransformer(nn.Module):
     Attributes:
         backbone: token ids [B, T] -> token states [B, T, H].
         pooling: tuple of modes, concatenated.
-        projection: `nn.Sequential` of `Projection`, possibly empty.
+        projection: `nn.Sequential` of `Projection`, possibly empty; given as one or as several.
         normalize: scale each vector to unit length.
         tokenizer, prompts, default_prompt_name, include_prompt, max_length: as `save_pretrained` writes them.
         folder, source: where it was loaded from, and the name it was asked for by; `None` where built by hand.
@@ -44,7 +44,7 @@ class SentenceTransformer(nn.Module):
         tokenizer: Any,
         *,
         pooling: Pooling = "mean",
-        projection: Sequence[Projection] = (),
+        projection: Projection | Sequence[Projection] = (),
         normalize: bool = True,
         max_length: int | None = None,
         layout: checkpoint.Layout | None = None,
@@ -53,7 +53,7 @@ class SentenceTransformer(nn.Module):
         self.backbone = backbone
         self.tokenizer = tokenizer
         self.pooling = pooling_modes(pooling)
-        self.projection = nn.Sequential(*projection)
+        self.projection = nn.Sequential(*([projection] if isinstance(projection, Projection) else projection))
         self.normalize = normalize
         self._layout = layout or checkpoint.Layout(transformer=Path())
         self.prompts: dict[str, str] = dict(self._layout.prompts)

@@ -64,3 +64,9 @@ def test_a_saved_model_is_the_model(
     np.testing.assert_allclose(after.encode(TEXTS), before.encode(TEXTS), rtol=0, atol=3e-6 * size * transposed)
     assert after.identity() == before.identity()
     base.train(False)
+
+
+def test_one_projection_needs_no_list(base: SentenceTransformer) -> None:
+    head = Projection(HIDDEN, 4)
+    alone, listed = (SentenceTransformer(base.backbone, base.tokenizer, projection=given) for given in (head, [head]))
+    assert alone.projections == listed.projections == [head] and alone.dimension == 4
