@@ -5,7 +5,7 @@
 * `review`: the lessons on the built-in example, first with an empty cache, then with what that left: seconds of each
   lesson and of the whole.
 * `alone`: each lesson and lab by plain papermill, from another folder, one after another, with what a first round left
-  in the cache: seconds.
+  in the cache: seconds of the command, and of the notebook within it.
 * `given`: the same notebooks, two at a time, with another model (--model, else the first three layers of the built-in
   one, max pooling and a fresh projection), with pairs only (STS-B dev where it is at hand, else the built-in ones as a
   file), sentences only, and nothing (--cases): how many verdicts each gave, or its error.
@@ -55,7 +55,7 @@ def review() -> dict[str, Any]:
 
 
 def papermill(notebook: Path, place: Path, given: dict[str, str], threads: int) -> dict[str, Any]:
-    """Seconds, verdicts, and the last line of the error if there was one."""
+    """Seconds of the command, those of the notebook as papermill tells them, verdicts, and the error if there was one."""
     kind = "" if notebook.parent.name == "notebooks" else f"{notebook.parent.name}/"
     name, folder = f"{kind}{notebook.stem}", Path(tempfile.mkdtemp(dir=place))
     command = [sys.executable, "-m", "papermill", str(notebook), "out.ipynb", "--no-progress-bar", "-k", "python3"]
@@ -65,6 +65,9 @@ def papermill(notebook: Path, place: Path, given: dict[str, str], threads: int) 
     started = time.perf_counter()
     run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     found: dict[str, Any] = {"name": name, "seconds": round(time.perf_counter() - started, 1)}
+    if (made := folder / "out.ipynb").is_file():  # the command begins with the imports of papermill itself
+        told = json.loads(made.read_text(encoding="utf-8"))["metadata"]["papermill"]
+        found["notebook_seconds"] = round(told["duration"] or 0.0, 1)
     kept = [json.loads(file.read_text(encoding="utf-8")) for file in (folder / "evidence").glob("*.json")]
     found["verdicts"] = dict(Counter(claim["verdict"] for record in kept for claim in record["claims"]))
     if run.returncode:
