@@ -55,7 +55,7 @@ def review() -> dict[str, Any]:
 
 
 def papermill(notebook: Path, place: Path, given: dict[str, str], threads: int) -> dict[str, Any]:
-    """Seconds of the command, those of the notebook as papermill tells them, verdicts, and the error if there was one."""
+    """Seconds of the command, of the notebook as papermill tells them, verdicts, and the error if there was one."""
     kind = "" if notebook.parent.name == "notebooks" else f"{notebook.parent.name}/"
     name, folder = f"{kind}{notebook.stem}", Path(tempfile.mkdtemp(dir=place))
     command = [sys.executable, "-m", "papermill", str(notebook), "out.ipynb", "--no-progress-bar", "-k", "python3"]
