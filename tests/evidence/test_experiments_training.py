@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from stlib.evidence.experiments import training as trial
@@ -109,3 +111,61 @@ def test_the_record_of_all_layers_is_that_of_these_passages_and_of_no_others() -
         gain = record["gains"][f"pairs_{size}"]
         assert estimate.value == pytest.approx(gain["value"], abs=0.01)
         assert estimate.interval() == pytest.approx((gain["low"], gain["high"]), abs=0.02)
+
+
+# --------------------------------------------------------------------------------------------------- graded pairs
+
+
+def graded(groups: int, grades: Callable[[int], Sequence[float]], *, anchored: bool = True) -> pd.DataFrame:
+    rows = [(f"a{group}", f"{group}", f"{group}.{at}", grade) for group in range(groups)
+            for at, grade in enumerate(grades(group))]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["anchor", "sentence1", "sentence2", "score"])
+    table.attrs["has_anchor"] = anchored
+    return table
+
+
+@pytest.fixture
+def meaning_and_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Grades follow the cosine of the first four numbers; what follows them is louder, and no more than noise."""
+
+    def encoded(encoder: None, texts: list[str]) -> np.ndarray:
+        vectors = []
+        for text in texts:
+            group, _, at = text.partition(".")
+            meant = np.random.default_rng(int(group)).standard_normal(4)
+            turned = np.random.default_rng([int(group), 1]).standard_normal(4)
+            noise = np.random.default_rng([int(group), int(at or 9), 2]).standard_normal(2)
+            share = 1.0 if not at else int(at) / 3
+            vectors.append(np.concatenate([share * meant + (1 - share) * turned, 2 * noise]))
+        vectors = np.array(vectors, np.float32)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    monkeypatch.setattr(trial, "encoded", encoded)
+
+
+@pytest.mark.parametrize(("anchored", "unit"), [(True, "anchor"), (False, "group")])
+@pytest.mark.usefixtures("meaning_and_noise")
+def test_an_order_that_can_be_learned_from_other_anchors_is(anchored: bool, unit: str) -> None:
+    gain = trial.gain_on_pairs(None, graded(300, lambda group: (0, 1, 2, 3), anchored=anchored))  # type: ignore[arg-type]
+    assert gain is not None and gain.interval()[0] > 0 and (gain.unit, gain.units) == (unit, 150)
+
+
+@pytest.mark.usefixtures("meaning_and_noise")
+def test_grades_without_meaning_teach_nothing_that_holds_elsewhere() -> None:
+    table = graded(80, lambda group: np.random.default_rng(group).permutation(4).tolist())
+    low, high = trial.gain_on_pairs(None, table).interval()  # type: ignore[arg-type, union-attr]
+    assert low < 0 < high
+
+
+@pytest.mark.parametrize(
+    ("groups", "grades"),
+    [
+        (3, lambda group: (0, 1, 2)),  # no half has two anchors
+        (8, lambda group: (1, 1)),  # one grade
+        (8, lambda group: (0, 1, 2) if group == 7 else (1, 1, 1)),
+        (8, lambda group: (0, 1, 2) if group > 5 else (1, 1, 1)),
+    ],
+)
+@pytest.mark.usefixtures("meaning_and_noise")
+def test_pairs_that_cannot_be_halved_are_not_judged(groups: int, grades: Callable[[int], Sequence[float]]) -> None:
+    assert trial.gain_on_pairs(None, graded(groups, grades)) is None  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from stlib.encoder import SentenceEncoder
 from stlib.evidence.estimate import Estimate, Floats, key_of
 from stlib.evidence.passages import Passages
 from stlib.evidence.records import measurement
-from stlib.evidence.scores import cosine, neighbour_accuracy, pair_score, ranking, split_groups
+from stlib.evidence.scores import cosine, neighbour_accuracy, pair_score, pair_score_name, ranking, split_groups
 from stlib.evidence.training import Classify, Search, contrastive_loss, cosent_loss, train
 from stlib.evidence.vectors import encoded
 from stlib.model import SentenceTransformer
@@ -309,13 +309,16 @@ def gain_on_pairs(
     """`pair_score` of graded pairs behind a projection that learned the order of others (CoSENT), after − before.
 
     Half of the anchors (or of the groups of pairs that share a sentence) is trained on, the other half judged, over it
-    and over the seeds of the batches. `None` where a half holds fewer than two grades, or two groups.
+    and over the seeds of the batches. `None` where a half holds fewer than two grades or groups, or where order is
+    judged within anchors and only one of the other half has two grades.
     """
     sides = [encoded(encoder, pairs[side].tolist()) for side in ("sentence1", "sentence2")]
     groups = pairs["anchor"].to_numpy()
     learn = split_groups(groups, seed) if len(set(groups)) >= 4 else np.zeros(len(pairs), dtype=bool)
     held = pairs[~learn]
-    if min(pairs.loc[learn, "score"].nunique(), held["score"].nunique()) < 2:
+    ordered = int(held.groupby("anchor")["score"].nunique().gt(1).sum())
+    alone = ordered == 1 and pair_score_name(held) == "order accuracy"
+    if alone or min(pairs.loc[learn, "score"].nunique(), held["score"].nunique()) < 2:
         return None
     one, other = (torch.from_numpy(side[learn]) for side in sides)
     scores = torch.tensor(pairs.loc[learn, "score"].to_numpy(), dtype=torch.float32)
