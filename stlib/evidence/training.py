@@ -153,7 +153,7 @@ class Classify:
         """The label of each vector [n, D]."""
         with torch.no_grad():
             device = self.head.weight.device
-            chosen = self.head(torch.from_numpy(np.asarray(vectors, np.float32)).to(device)).argmax(dim=1)
+            chosen = self.head(torch.from_numpy(np.asarray(vectors, np.float32)).to(device)).argmax(dim=1).cpu()
         return [self.names[number] for number in chosen.tolist()]
 
 

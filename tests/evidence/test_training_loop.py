@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import TEXTS, build
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from stlib import SentenceEncoder, SentenceTransformer
 from stlib.evidence.training import (
@@ -139,29 +138,68 @@ def test_a_seed_gives_the_same_weights_again_and_another_does_not(model: Sentenc
     assert torch.equal(weights(runs[0]), weights(runs[1])) and not torch.equal(weights(runs[0]), weights(runs[2]))
 
 
-class Valueless(TorchDispatchMode):
-    """Tensors of the `meta` device have a device and a shape, and no values: wherever one is read, it is 1."""
+ELSEWHERE = """
+import copy, sys
+from elsewhere import ELSEWHERE, Elsewhere
+from checkpoints import TEXTS
+import torch
+from stlib import SentenceEncoder, SentenceTransformer
+from stlib.evidence.training import Classify, Grade, Search, train
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.ops.aten._local_scalar_dense.default and args[0].device.type == "meta":
-            return 1 if args[0].dtype == torch.int64 else 1.0
-        return func(*args, **(kwargs or {}))
+model = SentenceTransformer.from_pretrained(sys.argv[1], pooling="mean")
+classify = Classify(TEXTS[:6], ["a", "b"] * 3, width=model.dimension)
+graded = Grade(TEXTS[:6], TEXTS[6:12], [0.0, 1, 2, 3, 4, 5])
+tasks = {"search": (Search(TEXTS[:6], TEXTS[6:12]), 1.0), "grades": (graded, 0.5), "labels": (classify, 0.5)}
 
+def trained(device, **more):
+    own, many = copy.deepcopy((model, tasks))
+    own.to(device)
+    judge = lambda seen: float(SentenceEncoder(seen, device=device).encode(TEXTS[:3]).sum())
+    history = train(own, many, steps=4, batch=4, accumulate=2, look_every=2, judge=judge, **more)
+    assert next(own.parameters()).device == many["labels"][0].head.weight.device == torch.device(device)
+    answers = many["labels"][0].predict(SentenceEncoder(own, device=device).encode(TEXTS[:3]))
+    return torch.cat([weight.detach().cpu().flatten() for weight in own.parameters()]), history, answers
 
 class LeftBehind(Search):
-    def loss(self, model: SentenceTransformer, rows: Any) -> torch.Tensor:
-        return super().loss(model, rows) + torch.ones(2).sum() * torch.ones(2)  # never sent to the model's device
+    def loss(self, model, rows):
+        return super().loss(model, rows) + (torch.ones(2) * next(model.parameters()).new_ones(2)).sum()
+
+here = trained("cpu")
+with Elsewhere():
+    there = trained(ELSEWHERE)
+    assert torch.equal(here[0], there[0]) and here[1].losses == there[1].losses and here[2] == there[2]
+    train(copy.deepcopy(model).to(ELSEWHERE), tasks, steps=1, batch=4, precision="bfloat16")
+    try:
+        train(model.to(ELSEWHERE), LeftBehind(TEXTS[:6], TEXTS[6:12]), steps=1, batch=4)
+    except RuntimeError as error:
+        assert "same device" in str(error)
+        print("refused what was left behind")
+"""
 
 
-def test_everything_follows_the_model_to_its_device(model: SentenceTransformer) -> None:
-    """On a device that is not the processor; this one computes nothing, which is all that can be had without a GPU."""
-    classify = Classify(TEXTS[:6], ["a", "b"] * 3, width=model.dimension)
-    tasks = {"search": (search(), 1.0), "labels": (classify, 0.5)}
-    with Valueless():
-        history = train(model.to("meta"), tasks, steps=2, batch=4, accumulate=2)
-    assert len(history.losses) == 2 and classify.head.weight.device.type == "meta"
-    with Valueless(), pytest.raises(RuntimeError, match="device"):
-        train(model, LeftBehind(TEXTS[:6], TEXTS[6:12]), steps=1, batch=4)
+def test_everything_follows_the_model_to_its_device(folder: Path) -> None:
+    """To weights equal to the last bit on a device that is not the processor (tests/support/elsewhere.py)."""
+    support = str(Path(__file__).parents[1] / "support")
+    path = os.pathsep.join(filter(None, [support, os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "ignore", "-c", ELSEWHERE, str(folder)]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "refused what was left behind" in run.stdout
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_on_a_gpu_it_learns_what_it_learns_here(model: SentenceTransformer) -> None:
+    for module in model.modules():  # the generators of the two differ
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    model.backbone.config.attention_probs_dropout_prob = 0.0
+    tasks = {"search": (search(), 1.0), "labels": (Classify(TEXTS[:6], list("ababab"), model.dimension), 0.5)}
+    (here, many), (there, others) = copy.deepcopy((model, tasks)), copy.deepcopy((model, tasks))
+    one = train(here, many, steps=4, batch=4).losses
+    other = train(there.to("cuda"), others, steps=4, batch=4).losses
+    assert one == pytest.approx(other, rel=1e-3)
+    assert all(np.isfinite(train(there, others, steps=2, batch=4, precision="bfloat16").losses))
 
 
 @pytest.mark.parametrize("shown", [True, False])
