@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,18 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """For nbval, kernels that are forked from one server. Workers inherit its address by the environment."""
-    if config.getoption("nbval", default=False) and not hasattr(config, "workerinput") and sys.platform == "linux":
-        import warm_kernels
+    """One server of warm processes for all workers, who inherit its address, and for the kernels of nbval."""
+    if sys.platform != "linux" or hasattr(config, "workerinput"):
+        return
+    from stlib.review import execution, warm
 
-        config.add_cleanup(warm_kernels.started())
+    within = contextlib.ExitStack()
+    config.add_cleanup(within.close)
+    if config.getoption("nbval", default=False):
+        folder = within.enter_context(tempfile.TemporaryDirectory(prefix="kernels-"))
+        execution.write_kernel(Path(folder), warm.command("ipykernel_launcher"))
+        os.environ["JUPYTER_PATH"] = folder
+    within.enter_context(warm.server(os.environ))
 
 
 @pytest.fixture(scope="session")

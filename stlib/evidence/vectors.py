@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 import stlib
 from stlib.encoder import SentenceEncoder
@@ -60,6 +62,15 @@ def pooled(encoder: SentenceEncoder, texts: Sequence[str], modes: Sequence[str] 
 
     found = kept(encoder, texts, _POOLED, compute)
     return {mode: found[mode] for mode in modes}
+
+
+def distinct(pairs: pd.DataFrame) -> tuple[list[str], NDArray[np.intp]]:
+    """The sentences of pairs, each once, and which of them stand on either side: [2, n].
+
+    Who asks for the vectors of pairs asks for this list, so that all find one another's in the cache.
+    """
+    codes, texts = pd.factorize(np.concatenate([pairs["sentence1"].array, pairs["sentence2"].array]))
+    return list(texts), codes.reshape(2, len(pairs))
 
 
 def unit(vectors: Floats) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -12,6 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+
+from stlib.review import warm
+
+
+def write_kernel(folder: Path, command: list[str]) -> None:
+    """The kernel python3, which `command` starts, for a JUPYTER_PATH of `folder`."""
+    kernel = folder / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    spec = {"argv": [*command, "-f", "{connection_file}"], "display_name": "Python 3", "language": "python"}
+    (kernel / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
 
 
 class Runner:
@@ -25,11 +36,8 @@ class Runner:
         self.scratch = scratch
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock, self._closed = threading.Lock(), False
-        kernel = scratch / "jupyter" / "kernels" / "python3"
-        kernel.mkdir(parents=True)
-        command = [sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        spec = {"argv": command, "display_name": "Python 3", "language": "python"}
-        (kernel / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
+        self._warm, self._server = sys.platform == "linux", contextlib.ExitStack()
+        write_kernel(scratch / "jupyter", self._python("ipykernel_launcher"))
         self._environment = {
             **os.environ,
             "JUPYTER_PATH": str(scratch / "jupyter"),
@@ -42,6 +50,8 @@ class Runner:
             self._environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
 
     def __enter__(self) -> Runner:
+        if self._warm:
+            self._server.enter_context(warm.server(self._environment))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -50,6 +60,10 @@ class Runner:
             running = list(self._running)
         for process in running:
             _end(process)
+        self._server.close()
+
+    def _python(self, module: str) -> list[str]:
+        return warm.command(module) if self._warm else [sys.executable, "-m", module]
 
     def run(
         self, path: Path, out: Path, parameters: dict[str, Any], timeout: float, threads: int
@@ -63,7 +77,7 @@ class Runner:
         values, log = scratch / "parameters.json", scratch / "log.txt"
         # JSON is YAML; with its escapes it would not be, where a character lies beyond 16 bits.
         values.write_text(json.dumps(parameters, ensure_ascii=False), encoding="utf-8")
-        command = [sys.executable, "-m", "papermill", str(path), str(out), "--parameters_file", str(values)]
+        command = [*self._python("papermill"), str(path), str(out), "--parameters_file", str(values)]
         command += ["--kernel", "python3", "--cwd", str(scratch), "--no-progress-bar", "--no-log-output"]
         environment = self._environment | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
         with log.open("wb") as stream:

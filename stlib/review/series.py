@@ -38,6 +38,8 @@ TIMED = "07"
 """The lesson whose timings nothing else may disturb."""
 FIRST = "02"
 """The lesson whose one pass through the model keeps what most others ask for: it runs first, alone, on all cores."""
+SHORT = ("00", "04")
+"""Lessons of few seconds, which come last of those that run beside others: so both end at about the same time."""
 Source = str | os.PathLike[str] | None
 
 
@@ -212,10 +214,11 @@ def run(request: Request, progress: Callable[[str], None] | None = None) -> Revi
         started = time.perf_counter()
         first, timed = ([name for name in request.notebooks if name.startswith(one)] for one in (FIRST, TIMED))
         others = [name for name in request.notebooks if name not in (*first, *timed)]
-        for number, (names, at_once) in enumerate([(first, 1), (others, several), (timed, 1)]):
-            threads = 0 if at_once == 1 else max(1, cores // at_once)
-            # The runner is left first: it ends what the pool would otherwise wait for.
-            with ThreadPoolExecutor(at_once) as pool, Runner(scratch / str(number)) as runner:
+        others.sort(key=lambda name: name.startswith(SHORT))
+        # The runner is left first: it ends what the pool would otherwise wait for.
+        with ThreadPoolExecutor(1) as alone, ThreadPoolExecutor(several) as beside, Runner(scratch) as runner:
+            for names, pool in ((first, alone), (others, beside), (timed, alone)):
+                threads = 0 if pool is alone else max(1, cores // several)
                 runs = [pool.submit(_run_notebook, request, name, fresh, runner, threads) for name in names]
                 for done in as_completed(runs):
                     found[done.result().name] = done.result()

@@ -96,7 +96,7 @@ def lab(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tupl
     ours = [f"--ServerApp.root_dir={places['notebooks']}", f"--port={port}", "--no-browser", "--allow-root",
             "--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True"]  # fmt: skip
     variables = {f"JUPYTER_{name.upper()}_DIR": str(places[name]) for name in ("config", "data", "runtime")}
-    variables["JUPYTER_PATH"] = ""  # kernels as a reader has them, not those of warm_kernels
+    variables["JUPYTER_PATH"] = ""  # kernels as a reader has them, not those of stlib.review.warm
     variables |= {f"JUPYTERLAB_{name.upper()}_DIR": str(places[name]) for name in ("settings", "workspaces")}
     log = folder / "log"
     with log.open("w") as stream:

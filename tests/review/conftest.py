@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from checkpoints import Dense, build, wrap
+
+from stlib.review import warm
 
 WORDS = (
     "river",
@@ -31,6 +35,13 @@ PROMPTS = {"query": "find: ", "document": "text: ", "sts": "like: "}
 
 def _sentence(rng: np.random.Generator) -> str:
     return " ".join(rng.choice(WORDS, size=int(rng.integers(4, 12))))
+
+
+@pytest.fixture(autouse=True)
+def one_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reviews use the server of warm processes that runs for all tests, and do not start their own."""
+    if warm.ADDRESS in os.environ:
+        monkeypatch.setattr(warm, "server", lambda environment: contextlib.nullcontext())
 
 
 @pytest.fixture(scope="session")

@@ -234,8 +234,8 @@ def test_timeout_ends_notebook_and_kernel_and_keeps_what_was_shown(
     cells = ["import os; print(os.getpid())", "import time; time.sleep(600)"]
     series.write_notebook(tmp_path / "nb" / "02_pool_the_tokens.ipynb", cells, "Pool")
     use(monkeypatch, tmp_path / "nb")
-    result = review.run_series(tmp_path / "pages", timeout=20)
-    assert result.results[0].error == "stopped after 20 s"
+    result = review.run_series(tmp_path / "pages", timeout=10)
+    assert result.results[0].error == "stopped after 10 s"
     kernel = int(result.results[0].notebook.cells[-2].outputs[0].text)
     assert ended(kernel)
 

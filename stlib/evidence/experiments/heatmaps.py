@@ -28,7 +28,7 @@ from stlib.evidence.scores import (
     topic_auc,
     topic_aucs,
 )
-from stlib.evidence.vectors import encoded, kept
+from stlib.evidence.vectors import distinct, encoded, kept
 
 if TYPE_CHECKING:
     from stlib.evidence.passages import Passages
@@ -85,6 +85,8 @@ def topics(encoder: SentenceEncoder, texts: Sequence[str], labels: Sequence[str]
     texts, labels = labelled(texts, labels)
     if not labels:
         return {}
+    order = np.argsort(labels, kind="stable")  # that of `with_labels`, whose vectors are in the cache
+    texts, labels = [texts[row] for row in order], [labels[row] for row in order]
     blanks = [topic_auc(blank(encoder, texts, seed + n), labels) for n in range(SEEDS)]
     return {
         "the model": topic_auc(encoded(encoder, texts), labels),
@@ -124,9 +126,9 @@ def beyond(scores: Mapping[str, Estimate]) -> dict[str, Estimate] | None:
 
 def pair_cosines(encoder: SentenceEncoder, pairs: pd.DataFrame, embed: Embed | None = None) -> Floats:
     """Cosine of each pair [n]; each distinct sentence is encoded once."""
-    codes, texts = pd.factorize(np.concatenate([pairs["sentence1"].array, pairs["sentence2"].array]))
-    vectors = (embed or encoded)(encoder, list(texts))
-    return cosine(vectors[codes[: len(pairs)]], vectors[codes[len(pairs) :]])
+    texts, (left, right) = distinct(pairs)
+    vectors = (embed or encoded)(encoder, texts)
+    return cosine(vectors[left], vectors[right])
 
 
 def traps(encoder: SentenceEncoder, pairs: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,7 @@ All modes are made from the same token states, so they differ in nothing but the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from stlib.evidence.estimate import Estimate, Floats, key_of
 from stlib.evidence.passages import Passages
 from stlib.evidence.scores import cosine, neighbour_accuracy, pair_score, ranking
 from stlib.evidence.study import Study
-from stlib.evidence.vectors import kept, pooled, unit
+from stlib.evidence.vectors import distinct, kept, pooled, unit
 from stlib.pooling import POOLING_MODES, pool
 
 LESSON = "02_pool_the_tokens"
@@ -60,8 +60,10 @@ def topics(encoder: SentenceEncoder, sentences: pd.DataFrame) -> dict[str, Estim
 def pairs(encoder: SentenceEncoder, graded: pd.DataFrame) -> dict[str, Estimate]:
     """The pair score in points under each mode, without the built-in groups that were added for its sake."""
     judged = original_groups(graded)
-    left, right = (pooled(encoder, judged[side].tolist()) for side in ("sentence1", "sentence2"))
-    return {mode: pair_score(cosine(left[mode], right[mode]), judged) for mode in POOLING_MODES}
+    texts, _ = distinct(graded)
+    left, right = (_rows(texts, judged[side]) for side in ("sentence1", "sentence2"))
+    vectors = pooled(encoder, texts)
+    return {mode: pair_score(cosine(found[left], found[right]), judged) for mode, found in vectors.items()}
 
 
 def in_thirds(estimate: Estimate, counts: ArrayLike) -> dict[str, Estimate]:
@@ -97,8 +99,9 @@ def forgotten_mask(encoder: SentenceEncoder, passages: Passages, most: int = 320
     """Recall@10 of "mean", of "cls" and of the mean over all cells, in one small pool, for padding is slow."""
     drawn = passages.drawn(most, seed=0)
     queries, texts = (
-        pooled(encoder, side, ("mean", "cls")) | {FORGOTTEN: over_all_cells(encoder, side)}
-        for side in (drawn.queries, drawn.texts)
+        {mode: found[_rows(whole, side)] for mode, found in pooled(encoder, whole, ("mean", "cls")).items()}
+        | {FORGOTTEN: over_all_cells(encoder, side)}
+        for whole, side in ((passages.queries, drawn.queries), (passages.texts, drawn.texts))
     )
     return {name: ranking(unit(queries[name]), unit(texts[name]), drawn.relevant) for name in queries}
 
@@ -118,6 +121,12 @@ def by_length(encoder: SentenceEncoder, passages: Passages, most: int = 320) -> 
         name: in_thirds(gain, np.minimum(encoder.token_counts(queries), encoder.max_length))
         for name, (gain, queries) in gains.items()
     }
+
+
+def _rows(whole: Sequence[str], part: Iterable[str]) -> list[int]:
+    """Where each text of `part` stands in `whole`, whose vectors are in the cache."""
+    places = {text: row for row, text in enumerate(whole)}
+    return [places[text] for text in part]
 
 
 def _tokens(encoder: SentenceEncoder, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:

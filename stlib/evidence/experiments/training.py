@@ -21,7 +21,7 @@ from stlib.evidence.passages import Passages
 from stlib.evidence.records import measurement
 from stlib.evidence.scores import cosine, neighbour_accuracy, pair_score, pair_score_name, ranking, split_groups
 from stlib.evidence.training import Classify, Search, contrastive_loss, cosent_loss, train
-from stlib.evidence.vectors import encoded
+from stlib.evidence.vectors import distinct, encoded
 from stlib.model import SentenceTransformer
 from stlib.projection import Projection
 
@@ -312,7 +312,8 @@ def gain_on_pairs(
     and over the seeds of the batches. `None` where a half holds fewer than two grades or groups, or where order is
     judged within anchors and only one of the other half has two grades.
     """
-    sides = [encoded(encoder, pairs[side].tolist()) for side in ("sentence1", "sentence2")]
+    texts, codes = distinct(pairs)
+    sides = encoded(encoder, texts)[codes]  # [2, n, D]
     groups = pairs["anchor"].to_numpy()
     learn = split_groups(groups, seed) if len(set(groups)) >= 4 else np.zeros(len(pairs), dtype=bool)
     held = pairs[~learn]
