@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,15 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stlib"
 
 
-def encoded(encoder: SentenceEncoder, texts: Sequence[str], **options: Any) -> Floats:
-    """`encoder.encode(texts, **options)` [n, D], from the cache where it was computed before."""
+def encoded(
+    encoder: SentenceEncoder, texts: Sequence[str], *, among: Sequence[str] | None = None, **options: Any
+) -> Floats:
+    """`encoder.encode(texts, **options)` [n, D], from the cache where it was computed before.
+
+    among: texts that hold all of these, whose vectors are taken if they are in the cache: equal but for rounding.
+    """
+    if among is not None and (whole := _read(_path(encoder, among, ["encode", options]))):
+        return whole["v"][rows_of(texts, among)]
     return kept(encoder, texts, ["encode", options], lambda: {"v": encoder.encode(list(texts), **options)})["v"]
 
 
@@ -84,19 +91,30 @@ def kept(
 ) -> dict[str, Floats]:
     """`compute()`, arrays by name, from the cache where the same `what` of the same model and texts was computed."""
     path = _path(encoder, texts, what)
+    found = _read(path)
+    if found is None:
+        _store(path, found := compute())
+    return found
+
+
+def rows_of(part: Iterable[str], whole: Sequence[str]) -> list[int]:
+    """Where each text of `part` stands in `whole`."""
+    places = {text: row for row, text in enumerate(whole)}
+    return [places[text] for text in part]
+
+
+def _path(encoder: SentenceEncoder, texts: Sequence[str], what: list[Any]) -> Path:
+    return cache_folder() / "vectors" / f"{_key(encoder, texts, what)}.npz"
+
+
+def _read(path: Path) -> dict[str, Floats] | None:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
         path.touch()  # used just now
         return found
     except Exception:  # not there, or damaged: it is computed again
-        found = compute()
-    _store(path, found)
-    return found
-
-
-def _path(encoder: SentenceEncoder, texts: Sequence[str], what: list[Any]) -> Path:
-    return cache_folder() / "vectors" / f"{_key(encoder, texts, what)}.npz"
+        return None
 
 
 def _store(path: Path, found: dict[str, Floats]) -> None:

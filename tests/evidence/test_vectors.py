@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -42,6 +43,26 @@ def test_texts_are_encoded_once(own: SentenceEncoder, monkeypatch: pytest.Monkey
     first, again = encoded(own, TEXTS), encoded(own, TEXTS)
     np.testing.assert_array_equal(first, again)
     assert len(calls) == 1
+
+
+def test_of_texts_whose_whole_was_encoded_only_rows_are_taken(
+    own: SentenceEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = counted(own, monkeypatch)
+    alone = encoded(own, TEXTS[2:0:-1], among=TEXTS)
+    assert len(calls) == 1  # the whole was not there, and is not asked for
+    whole = encoded(own, TEXTS)
+    again = encoded(own, [TEXTS[3], TEXTS[1]], among=TEXTS)
+    assert len(calls) == 2
+    np.testing.assert_array_equal(again, whole[[3, 1]])
+    np.testing.assert_allclose(alone, whole[[2, 1]], atol=1e-6)
+
+
+def test_sentences_of_pairs_stand_once_and_the_sides_lead_back_to_them() -> None:
+    pairs = pd.DataFrame({"sentence1": ["a", "b", "a"], "sentence2": ["b", "c", "d"]})
+    texts, sides = vectors.distinct(pairs)
+    assert texts == ["a", "b", "c", "d"]
+    assert [[texts[code] for code in side] for side in sides] == [["a", "b", "a"], ["b", "c", "d"]]
 
 
 CHANGES: dict[str, Callable[[SentenceEncoder], Any]] = {

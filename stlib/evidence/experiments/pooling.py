@@ -6,7 +6,7 @@ All modes are made from the same token states, so they differ in nothing but the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from stlib.evidence.estimate import Estimate, Floats, key_of
 from stlib.evidence.passages import Passages
 from stlib.evidence.scores import cosine, neighbour_accuracy, pair_score, ranking
 from stlib.evidence.study import Study
-from stlib.evidence.vectors import distinct, kept, pooled, unit
+from stlib.evidence.vectors import distinct, kept, pooled, rows_of, unit
 from stlib.pooling import POOLING_MODES, pool
 
 LESSON = "02_pool_the_tokens"
@@ -61,7 +61,7 @@ def pairs(encoder: SentenceEncoder, graded: pd.DataFrame) -> dict[str, Estimate]
     """The pair score in points under each mode, without the built-in groups that were added for its sake."""
     judged = original_groups(graded)
     texts, _ = distinct(graded)
-    left, right = (_rows(texts, judged[side]) for side in ("sentence1", "sentence2"))
+    left, right = (rows_of(judged[side], texts) for side in ("sentence1", "sentence2"))
     vectors = pooled(encoder, texts)
     return {mode: pair_score(cosine(found[left], found[right]), judged) for mode, found in vectors.items()}
 
@@ -99,7 +99,7 @@ def forgotten_mask(encoder: SentenceEncoder, passages: Passages, most: int = 320
     """Recall@10 of "mean", of "cls" and of the mean over all cells, in one small pool, for padding is slow."""
     drawn = passages.drawn(most, seed=0)
     queries, texts = (
-        {mode: found[_rows(whole, side)] for mode, found in pooled(encoder, whole, ("mean", "cls")).items()}
+        {mode: found[rows_of(side, whole)] for mode, found in pooled(encoder, whole, ("mean", "cls")).items()}
         | {FORGOTTEN: over_all_cells(encoder, side)}
         for whole, side in ((passages.queries, drawn.queries), (passages.texts, drawn.texts))
     )
@@ -121,12 +121,6 @@ def by_length(encoder: SentenceEncoder, passages: Passages, most: int = 320) -> 
         name: in_thirds(gain, np.minimum(encoder.token_counts(queries), encoder.max_length))
         for name, (gain, queries) in gains.items()
     }
-
-
-def _rows(whole: Sequence[str], part: Iterable[str]) -> list[int]:
-    """Where each text of `part` stands in `whole`, whose vectors are in the cache."""
-    places = {text: row for row, text in enumerate(whole)}
-    return [places[text] for text in part]
 
 
 def _tokens(encoder: SentenceEncoder, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -239,13 +239,14 @@ def found_by(study: Study, dtype: str, queries: int = DRAWN) -> Estimate | None:
     if dtype == "int8" and not FastBackbone(encoder.model.backbone).int8:
         return None
     passages: Passages = study.passages.drawn(queries, study.seed)
-    asked, texts = (_vectors(encoder, side, dtype) for side in (passages.queries, passages.texts))
+    sides = ((passages.queries, study.passages.queries), (passages.texts, study.passages.texts))
+    asked, texts = (_vectors(encoder, side, whole, dtype) for side, whole in sides)
     return ranking(asked, texts, passages.relevant)
 
 
-def _vectors(encoder: SentenceEncoder, texts: list[str], dtype: str) -> Floats:
-    if dtype != "int8":
-        return encoded(encoder, texts)
+def _vectors(encoder: SentenceEncoder, texts: list[str], whole: list[str], dtype: str) -> Floats:
+    if dtype != "int8":  # in bfloat16 rounding differs with what a text is encoded beside
+        return encoded(encoder, texts, among=whole if dtype == "float32" else None)
     # weights stay float32 in int8, so the cache has to be told
     return kept(encoder, texts, ["encode", "int8"], lambda: {"v": encoder.encode(texts)})["v"]
 
