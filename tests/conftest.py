@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def pytest_configure(config: pytest.Config) -> None:
     """One server of warm processes for all workers, who inherit its address, and for the kernels of nbval."""
-    if sys.platform != "linux" or hasattr(config, "workerinput"):
+    if sys.platform != "linux" or hasattr(config, "workerinput") or config.option.collectonly:
         return
     from stlib.review import execution, warm
 
