@@ -157,8 +157,9 @@ def trained(device, **more):
     judge = lambda seen: float(SentenceEncoder(seen, device=device).encode(TEXTS[:3]).sum())
     history = train(own, many, steps=4, batch=4, accumulate=2, look_every=2, judge=judge, **more)
     assert next(own.parameters()).device == many["labels"][0].head.weight.device == torch.device(device)
-    answers = many["labels"][0].predict(SentenceEncoder(own, device=device).encode(TEXTS[:3]))
-    return torch.cat([weight.detach().cpu().flatten() for weight in own.parameters()]), history, answers
+    vectors = SentenceEncoder(own, device=device).encode(TEXTS)
+    learned = torch.cat([weight.detach().cpu().flatten() for weight in own.parameters()])
+    return learned, history, many["labels"][0].predict(vectors), torch.from_numpy(vectors)
 
 class LeftBehind(Search):
     def loss(self, model, rows):
@@ -168,6 +169,7 @@ here = trained("cpu")
 with Elsewhere():
     there = trained(ELSEWHERE)
     assert torch.equal(here[0], there[0]) and here[1].losses == there[1].losses and here[2] == there[2]
+    assert torch.allclose(here[3], there[3], atol=1e-5)
     train(copy.deepcopy(model).to(ELSEWHERE), tasks, steps=1, batch=4, precision="bfloat16")
     try:
         train(model.to(ELSEWHERE), LeftBehind(TEXTS[:6], TEXTS[6:12]), steps=1, batch=4)
