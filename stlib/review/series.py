@@ -1,19 +1,21 @@
 """Run the lessons on one model and one set of data, and build the page for a design review.
 
-Everything that can be checked is checked before the first notebook starts. Notebooks cannot stop one another; two run
-at a time where the processor allows, but the one that encodes for most others goes first, and timings come last, both
-alone. The page replaces an earlier one only when it is whole.
+Everything that can be checked is checked before the first notebook starts. What most lessons ask for is encoded once,
+on all cores; then two run at a time where the processor allows, and timings last and alone. Notebooks cannot stop one
+another, and the page replaces an earlier one only when it is whole.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import os
 import shutil
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -27,7 +29,7 @@ import nbformat
 from stlib import checkpoint, hub
 from stlib.evidence import corpora
 from stlib.evidence.records import Record
-from stlib.evidence.study import LIMITS
+from stlib.evidence.study import LIMITS, Study
 from stlib.review import page
 from stlib.review.cells import path_hider
 from stlib.review.execution import Runner
@@ -36,8 +38,6 @@ from stlib.review.page import Result, Review
 DATA = ("pairs", "sentences", "passages")
 TIMED = "07"
 """The lesson whose timings nothing else may disturb."""
-FIRST = "02"
-"""The lesson whose one pass through the model keeps what most others ask for: it runs first, alone, on all cores."""
 SHORT = ("00", "04")
 """Lessons of few seconds, which come last of those that run beside others: so both end at about the same time."""
 Source = str | os.PathLike[str] | None
@@ -212,12 +212,13 @@ def run(request: Request, progress: Callable[[str], None] | None = None) -> Revi
         fresh, scratch = Path(folder) / "fresh", Path(folder) / "scratch"
         fresh.mkdir()
         started = time.perf_counter()
-        first, timed = ([name for name in request.notebooks if name.startswith(one)] for one in (FIRST, TIMED))
-        others = [name for name in request.notebooks if name not in (*first, *timed)]
+        timed = [name for name in request.notebooks if name.startswith(TIMED)]
+        others = [name for name in request.notebooks if name not in timed]
         others.sort(key=lambda name: name.startswith(SHORT))
         # The runner is left first: it ends what the pool would otherwise wait for.
         with ThreadPoolExecutor(1) as alone, ThreadPoolExecutor(several) as beside, Runner(scratch) as runner:
-            for names, pool in ((first, alone), (others, beside), (timed, alone)):
+            _encode_shared(request)  # while the runner gets ready
+            for names, pool in ((others, beside), (timed, alone)):
                 threads = 0 if pool is alone else max(1, cores // several)
                 runs = [pool.submit(_run_notebook, request, name, fresh, runner, threads) for name in names]
                 for done in as_completed(runs):
@@ -230,6 +231,20 @@ def run(request: Request, progress: Callable[[str], None] | None = None) -> Revi
         page.write(review, fresh)
         _publish(fresh, request.out)
     return review
+
+
+def _encode_shared(request: Request) -> None:
+    """What most lessons ask for goes to the cache: side by side, each would encode it for itself."""
+    if sum(not name.startswith(("00", TIMED)) for name in request.notebooks) < 2:
+        return
+    from stlib.evidence.vectors import distinct, pooled
+
+    given = request.parameters
+    with contextlib.suppress(Exception), warnings.catch_warnings():  # whatever is wrong, the lessons will say it
+        warnings.simplefilter("ignore")
+        study = Study(given["model"], {kind: given[kind] for kind in DATA}, given["seed"], evidence="")
+        for texts in (study.passages.queries, study.passages.texts, distinct(study.pairs)[0]):
+            pooled(study.encoder, texts)
 
 
 def _run_notebook(request: Request, name: str, fresh: Path, runner: Runner, threads: int) -> Result:

@@ -45,6 +45,7 @@ def use(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     found = {path.stem: path for path in sorted(folder.glob("*.ipynb"))}
     extra = {f"{path.stem}.lab": path for path in folder.glob("labs/*.ipynb")}
     monkeypatch.setattr(review, "_series", lambda labs=False: dict(sorted((found | (extra if labs else {})).items())))
+    monkeypatch.setattr(review, "_encode_shared", lambda request: None)  # these lessons ask for no vectors
 
 
 def ended(process: int) -> bool:
@@ -154,22 +155,39 @@ def test_same_seed_gives_the_same_claims_and_only_leaves_nothing_of_the_others(
     assert (out / "mine.txt").exists()
 
 
-def test_two_run_at_a_time_with_half_the_threads_and_one_alone_before_and_after(
+def test_two_run_at_a_time_with_half_the_threads_and_timings_alone_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(review.os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     show = "import os, time; print(time.time(), os.environ.get('OMP_NUM_THREADS')); time.sleep(1.5); print(time.time())"
-    for name in ("01_a", "02_b", "05_c", "07_d"):
+    for name in ("00_a", "01_b", "02_c", "07_d"):
         series.write_notebook(tmp_path / "nb" / f"{name}.ipynb", [show], "A")
     use(monkeypatch, tmp_path / "nb")
     results = review.run_series(tmp_path / "pages").results
     printed = ["".join(output.text for output in one.notebook.cells[-1].outputs).split() for one in results]
     begun, threads, ended = zip(*printed, strict=True)
-    assert threads == ("2", "None", "2", "None")
-    assert float(ended[1]) <= min(float(begun[0]), float(begun[2]))  # 02 encodes for the others
-    assert float(begun[0]) < float(ended[2]) and float(begun[2]) < float(ended[0])
+    assert threads == ("2", "2", "2", "None")
+    assert float(begun[1]) < float(ended[2]) and float(begun[2]) < float(ended[1])
+    assert float(begun[0]) >= min(float(ended[1]), float(ended[2]))  # short ones fill the gap at the end
     assert float(begun[3]) >= max(map(float, ended[:3]))
+
+
+@pytest.mark.parametrize(("lessons", "kept"), [(("02_a", "05_b"), True), (("02_a", "07_b"), False)])
+def test_what_several_lessons_ask_for_is_encoded_before_they_run(
+    lessons: tuple[str, str], kept: bool, models: Path, places: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STLIB_CACHE", str(tmp_path / "cache"))
+    show = f"import pathlib; print(len([*pathlib.Path({str(tmp_path)!r}, 'cache', 'vectors').glob('[0-9a-f]*.npz')]))"
+    for name in lessons:
+        series.write_notebook(tmp_path / "nb" / f"{name}.ipynb", [show], "A")
+    encode = review._encode_shared
+    use(monkeypatch, tmp_path / "nb")
+    monkeypatch.setattr(review, "_encode_shared", encode)
+    given = {"passages": places / "my passages.csv", "pairs": places / "my pairs.csv"}
+    results = review.run_series(tmp_path / "pages", model=models / "a", **given).results
+    seen = {int(one.notebook.cells[-1].outputs[0].text) for one in results}
+    assert seen == ({6} if kept else {0})  # queries, passages and pairs: all modes, and the model's own vectors
 
 
 def test_kernel_is_this_interpreter_whatever_is_registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
