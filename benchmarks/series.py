@@ -9,7 +9,7 @@
 * `given`: the same notebooks, two at a time, with another model (--model, else the first three layers of the built-in
   one, max pooling and a fresh projection), with pairs only (STS-B dev where it is at hand, else the built-in ones as a
   file), sentences only, and nothing (--cases): how many verdicts each gave, or its error.
-* `tests`: the parts of `make test`, one after another.
+* `tests`: `make test` with empty caches, and how long its two workers were busy with each part.
 
 Installation is not counted. Nothing else should run meanwhile; the load of the machine at the start is recorded.
 """
@@ -29,6 +29,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from stlib import Projection, SentenceTransformer
 from stlib.evidence.records import machine, now, versions, write_whole
@@ -37,7 +38,6 @@ from stlib.review.series import run_series
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "results" / "series.json"
-NBVAL = ("--nbval", "--nbval-sanitize-with", "tests/notebooks/nbval.cfg")
 
 
 def review() -> dict[str, Any]:
@@ -127,25 +127,19 @@ def given(model: str | None, wanted: list[str]) -> dict[str, Any]:
 
 
 def tests() -> dict[str, Any]:
-    """Seconds of each part of `make test`, with an empty cache as on a fresh machine."""
-    parts: dict[str, list[str]] = {"ruff": ["ruff", "check", "."], "mypy": ["mypy"]}
-    folders = [path for path in sorted((ROOT / "tests").iterdir()) if (path / "__init__.py").exists() or path.is_dir()]
-    parts |= {
-        path.name: ["pytest", "-n", "2", "--dist", "loadscope", str(path)]
-        for path in folders
-        if list(path.glob("test_*.py"))
-    }
-    parts["rest"] = ["pytest", "-n", "2", *map(str, sorted((ROOT / "tests").glob("test_*.py")))]
-    parts["nbval"] = ["pytest", "-n", "2", "--dist", "loadscope", *NBVAL, "notebooks"]
-    found = {}
-    with tempfile.TemporaryDirectory() as cache:
-        environment = os.environ | {"STLIB_CACHE": cache}
-        for name, command in parts.items():
-            started = time.perf_counter()
-            run = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=environment, capture_output=True)
-            found[name] = {"seconds": round(time.perf_counter() - started, 1), "passed": run.returncode == 0}
-            print(name, found[name], flush=True)
-    return {"seconds": round(sum(part["seconds"] for part in found.values()), 1), "parts": found}
+    """Seconds of `make test` with empty caches, and how long its two workers were busy with each part."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        caches = {"STLIB_CACHE": f"{folder}/vectors", "MYPY_CACHE_DIR": f"{folder}/mypy"}
+        started = time.perf_counter()
+        run = subprocess.run(["make", "test", f"ARGS=--junitxml={report}"], cwd=ROOT, env=os.environ | caches)
+        seconds = round(time.perf_counter() - started, 1)
+        busy: Counter[str] = Counter()
+        for case in ElementTree.parse(report).iter("testcase"):
+            name = case.attrib["classname"].removesuffix(".ipynb").rpartition(".")[0]  # the folder, dotted
+            busy[name] += float(case.attrib["time"])
+    parts = {name: round(spent, 1) for name, spent in busy.most_common()}
+    return {"seconds": seconds, "passed": run.returncode == 0, "busy_seconds": parts}
 
 
 def main() -> None:
