@@ -94,12 +94,13 @@ def _processor(record: Any) -> str:
 
 
 def times() -> str:
-    """How long the review took, without and with what an earlier run left in the cache."""
-    review = _read(ROOT / "results" / "series.json")["review"]
+    """How long the review took, without and with what an earlier run left in the cache, and the tests."""
+    recorded = _read(ROOT / "results" / "series.json")
+    review, tests = recorded["review"], recorded["tests"]["seconds"] / 60
     empty, warm = (review[cache]["seconds"] / 60 for cache in ("empty cache", "warm cache"))
     cores = review["machine"]["cores"]
     told = f"the review took {empty:.1f} minutes the first time and {warm:.1f} the second"
-    return f"On {cores} cores, once installed, {told}."
+    return f"On {cores} cores, once installed, {told}, the tests {tests:.1f}."
 
 
 def updated(text: str) -> str:

@@ -143,20 +143,25 @@ def _use_threads(count: int) -> None:
 
 
 def main(module_and_arguments: list[str]) -> int:
+    process, interrupted = 0, False
+
+    def interrupt(*_: Any) -> None:
+        nonlocal interrupted
+        interrupted = True
+        if process:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGINT)
+
+    signal.signal(signal.SIGINT, interrupt)
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(os.environ[ADDRESS])
         socket.send_fds(server, [b" "], [0, 1, 2])
         asked = {"command": module_and_arguments, "folder": str(Path.cwd()), "environment": dict(os.environ)}
         server.sendall(json.dumps(asked).encode() + b"\n")
         answers = server.makefile("r")
-        if not (process := answers.readline()):
-            return 1
-
-        def interrupt(*_: Any) -> None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(process), signal.SIGINT)
-
-        signal.signal(signal.SIGINT, interrupt)
+        process = int(answers.readline() or 0)
+        if interrupted:  # before there was one
+            interrupt()
         return int(answers.readline() or 1)
 
 

@@ -30,8 +30,8 @@ sys.exit(int(sys.argv[1]))
 WAITS = """
 import subprocess, sys, time, os
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-print(os.getpid(), child.pid, flush=True)
 try:
+    print(os.getpid(), child.pid, flush=True)
     time.sleep(600)
 except KeyboardInterrupt:
     child.kill()
