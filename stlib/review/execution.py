@@ -63,7 +63,7 @@ class Runner:
         self._server.close()
 
     def _python(self, module: str) -> list[str]:
-        return warm.command(module) if self._warm else [sys.executable, "-m", module]
+        return warm.command(module) if self._warm else [sys.executable, "-Xfrozen_modules=off", "-m", module]
 
     def run(
         self, path: Path, out: Path, parameters: dict[str, Any], timeout: float, threads: int

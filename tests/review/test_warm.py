@@ -97,12 +97,11 @@ def test_the_server_ends_with_who_started_it() -> None:
     children = [child.pid for child in psutil.Process(owner.pid).children()]
     owner.kill()
     owner.communicate()
-    for _ in range(600):  # while it imports it does not look
-        if gone(*children):
-            break
-    assert len(children) == 1 and gone(*children)
+    assert len(children) == 1
+    assert gone(*children) or gone(*children)  # it looks between two imports, of which one can take seconds
 
 
 def test_where_there_is_no_server_it_fails_and_does_not_wait(tmp_path: Path) -> None:
     process = start(tmp_path, TELLS, "0", STLIB_WARM=str(tmp_path / "nobody"))
-    assert process.communicate(timeout=60) and process.returncode != 0
+    process.communicate(timeout=60)
+    assert process.returncode != 0
