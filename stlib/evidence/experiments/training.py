@@ -21,7 +21,7 @@ from stlib.evidence.passages import Passages
 from stlib.evidence.records import measurement
 from stlib.evidence.scores import cosine, neighbour_accuracy, pair_score, pair_score_name, ranking, split_groups
 from stlib.evidence.training import Classify, Search, contrastive_loss, cosent_loss, train
-from stlib.evidence.vectors import distinct, encoded
+from stlib.evidence.vectors import distinct, encoded, rows_of
 from stlib.model import SentenceTransformer
 from stlib.projection import Projection
 
@@ -174,16 +174,10 @@ def frozen(encoder: SentenceEncoder, passages: Passages, seed: int = 0) -> Froze
     sides = split(passages, seed=seed)
     queries, texts = encoded(encoder, passages.queries), encoded(encoder, passages.texts)
     owns = [min(passages.relevant[query]) for query in sides.learn]
-    held_queries = queries[_places(passages.queries, sides.held_out.queries)]
-    held_texts = texts[_places(passages.texts, sides.held_out.texts)]
+    held_queries = queries[rows_of(sides.held_out.queries, passages.queries)]
+    held_texts = texts[rows_of(sides.held_out.texts, passages.texts)]
     labels = [passages.labels[own] for own in owns]
     return Frozen(sides, queries[sides.learn], texts[owns], labels, held_queries, held_texts)
-
-
-def _places(texts: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Where each of `wanted` stands among `texts`."""
-    place = {text: number for number, text in enumerate(texts)}
-    return [place[text] for text in wanted]
 
 
 @dataclass(frozen=True)
