@@ -33,6 +33,7 @@ MODULES = (
     "ipykernel.kernelapp",
 )  # fmt: skip
 """No figures among them: pyplot looks at the shell that runs when it is imported."""
+_LONGEST = 107  # bytes in a socket's address (unix(7))
 
 
 def command(module: str) -> list[str]:
@@ -43,7 +44,9 @@ def command(module: str) -> list[str]:
 @contextlib.contextmanager
 def server(environment: MutableMapping[str, str]) -> Iterator[None]:
     """Within this a server runs, which ends with this process at the latest; `environment` leads to it."""
-    with tempfile.TemporaryDirectory(prefix="stlib-") as folder, socket.socket(socket.AF_UNIX) as listening:
+    usual = tempfile.gettempdir()
+    place = usual if len(os.fsencode(usual)) < _LONGEST - 30 else "/tmp"
+    with tempfile.TemporaryDirectory(prefix="stlib-", dir=place) as folder, socket.socket(socket.AF_UNIX) as listening:
         environment[ADDRESS] = str(Path(folder) / "socket")  # in a folder that is open to its owner alone
         listening.bind(environment[ADDRESS])
         listening.listen()  # who comes early waits for the imports

@@ -105,3 +105,16 @@ def test_where_there_is_no_server_it_fails_and_does_not_wait(tmp_path: Path) -> 
     process = start(tmp_path, TELLS, "0", STLIB_WARM=str(tmp_path / "nobody"))
     process.communicate(timeout=60)
     assert process.returncode != 0
+
+
+def test_a_long_name_of_the_temporary_folder_does_not_keep_it_from_starting(tmp_path: Path) -> None:
+    long = tmp_path / ("l" * 100)
+    long.mkdir()
+    code = (
+        "import os; from stlib.review import warm\nwith warm.server(os.environ):\n    print(os.environ[warm.ADDRESS])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"TMPDIR": str(long)}
+    )
+    assert done.returncode == 0, done.stderr
+    assert not Path(done.stdout).parent.exists() and not list(long.iterdir())
