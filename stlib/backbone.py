@@ -66,7 +66,7 @@ class Backbone(nn.Module):
     @property
     def vocabulary(self) -> int:
         """How many token ids the model has embeddings for."""
-        rows: int = self.encoder.get_input_embeddings().num_embeddings
+        rows: int = self.encoder.get_input_embeddings().weight.shape[0]
         return rows
 
     @property
@@ -110,7 +110,7 @@ def _usable_positions(encoder: nn.Module) -> int | None:
         return None
     for name, module in encoder.named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            limit = min(limit, int(module.num_embeddings) - int(module.padding_idx) - 1)
+            limit = min(limit, len(module.weight) - int(module.padding_idx) - 1)
     return limit
 
 
@@ -156,12 +156,14 @@ def load_backbone(
     """
     config = _load_config(folder)
     stated = getattr(config, "is_causal", None)
+    if stated not in (None, True, False) or (isinstance(stated, int) and not isinstance(stated, bool)):
+        raise ValueError(f"{folder / 'config.json'}: is_causal must be true or false, got {stated!r}")
     in_doubt = attention == "auto" and stated is None and bool(getattr(config, "auto_map", None))
     causal = {"bidirectional": False, "causal": True}.get(attention, False if in_doubt and declares_mean else stated)
     if causal is False or stated is not None:
         config.is_causal = causal  # must stand in the config object before the model is made: later, padding undoes it
     model = _load_model(folder, config, DTYPES[dtype])
-    stand_ins = (pad_id, config.pad_token_id, config.eos_token_id)
+    stand_ins = (pad_id, *(getattr(config, name, None) for name in ("pad_token_id", "eos_token_id")))
     backbone = Backbone(model, next((token for token in stand_ins if isinstance(token, int)), 0))
     if causal is None and in_doubt and backbone.causal:
         raise ValueError(
@@ -191,8 +193,11 @@ def _load_config(folder: Path) -> Any:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     config._attn_implementation = None  # a folder could name a kernel on the hub here, which is code
     config.transformers_weights = None  # nor may it name another file of weights than the one that is checked
+    config.return_dict = True
     if hasattr(config, "use_cache"):
         config.use_cache = False
+    if getattr(config, "attention_type", None) == "block_sparse":
+        config.attention_type = "original_full"  # BigBird changes to it for good at the first text that is short
     return config
 
 

@@ -33,9 +33,18 @@ _MODULE_TYPE = re.compile(
     r"\.(?P<name>Transformer|Pooling|Dense|Normalize)"
 )
 # Where sentence_bert_config.json passes arguments on to transformers, and those that change no vector.
-_PASSED_ON = ("model_args", "tokenizer_args", "config_args", "model_kwargs", "processor_kwargs", "config_kwargs")
+_PASSED_ON = ("model_args", "tokenizer_args", "config_args", "model_kwargs", "processor_kwargs", "config_kwargs",
+              "processing_kwargs")  # fmt: skip
 _WITHOUT_EFFECT = {"trust_remote_code", "torch_dtype", "dtype", "attn_implementation", "device_map", "use_cache",
                    "use_fast", "use_safetensors", "low_cpu_mem_usage", "local_files_only"}  # fmt: skip
+
+
+# What sentence-transformers 6 writes there of a model that turns texts into token states.
+_AS_USUAL = {
+    "transformer_task": "feature-extraction",
+    "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+    "module_output_name": "token_embeddings",
+}
 
 
 @dataclasses.dataclass
@@ -63,7 +72,7 @@ def read_layout(folder: Path) -> Layout:
             cannot be read.
     """
     layout = Layout(transformer=folder)
-    if (folder / "modules.json").exists():
+    if (folder / "modules.json").is_symlink() or (folder / "modules.json").exists():  # a link may lead nowhere
         _read_modules(folder, layout)
     for file in (layout.transformer / "config.json", layout.transformer / "tokenizer_config.json"):
         if file.exists():
@@ -118,24 +127,34 @@ def _read_limit(layout: Layout) -> None:
     layout.max_length, layout.lower_case = config.get("max_seq_length"), bool(config.get("do_lower_case", False))
     if layout.max_length is not None:
         positive_integer(f"{file}: max_seq_length", layout.max_length)
+    # to leave any of these out would give other vectors, silently
     for key in _PASSED_ON:
-        found = {name: value for name, value in (config.get(key) or {}).items() if name not in _WITHOUT_EFFECT}
-        if found:  # to leave them out would give other vectors, silently
+        found = config.get(key) or {}
+        if isinstance(found, dict):
+            found = {name: value for name, value in found.items() if name not in _WITHOUT_EFFECT}
+        if found:
             raise ValueError(
                 f"{file}: {key}={found} is not supported: write it into config.json or tokenizer_config.json"
             )
+    for key, only in _AS_USUAL.items():
+        if config.get(key, only) != only:
+            raise ValueError(f"{file}: {key}={config[key]!r} is not supported, only {only!r}")
 
 
 def _read_prompts(folder: Path, layout: Layout) -> None:
     file = folder / "config_sentence_transformers.json"
     config = read_json(file) if file.exists() else {}
     prompts, default = config.get("prompts") or {}, config.get("default_prompt_name")
-    if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values()):
+    if not isinstance(prompts, dict) or not all(map(_is_text, prompts.values())):
         raise ValueError(f"{file}: prompts must map names to texts")
-    if default is not None and default not in prompts:
+    if default is not None and default not in list(prompts):
         raise ValueError(f"{file}: default_prompt_name={default!r} is none of the prompts {list(prompts)}")
     layout.prompts, layout.default_prompt_name = prompts, default
     layout.similarity = config.get("similarity_fn_name") or "cosine"
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)  # half of a character is none
 
 
 def inside(folder: Path, path: object) -> Path:
@@ -151,7 +170,10 @@ def inside(folder: Path, path: object) -> Path:
 def trained_heads(layout: Layout) -> dict[int, list[Path]]:
     """The Dense modules that lead to each size for which the folder has trained ones: size -> folders, in order."""
     heads = {size: [place] for size, place in layout.heads.items() if place not in layout.dense}
-    return heads | ({_declared_size(layout.dense[-1]): layout.dense} if layout.dense else {})
+    if layout.dense:
+        file = layout.dense[-1] / "config.json"
+        heads[positive_integer(f"{file}: out_features", _declared_size(layout.dense[-1]))] = layout.dense
+    return heads
 
 
 def read_projection(place: Path) -> Projection:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import functools
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -60,7 +59,7 @@ class SentenceEncoder(Estimator):
 
     _model: SentenceTransformer
     _stated: int | None  # the limit in the folder, where the encoder has loaded the model itself
-    truncation = Parameter()
+    pooling, output_dim, normalize, attention, dtype, revision, device, truncation = (Parameter() for _ in range(8))
 
     def __init__(
         self,
@@ -166,7 +165,7 @@ class SentenceEncoder(Estimator):
         left_out = prefix and not now.model.include_prompt
         skipped = now._tokenize().prompt_length(prefix, now.max_length) if left_out else 0
         ids = now._token_ids([prefix + text for text in texts] if prefix else texts, skipped)
-        vectors = _mapped(now, ids, functools.partial(_head, skipped=skipped), budget, show_progress)
+        vectors = _mapped(now, ids, lambda model, states: model.head(states, skip=skipped), budget, show_progress)
         result: Any = vectors[0] if isinstance(sentences, str) else vectors
         return torch.from_numpy(result).to(_device(now.model)) if convert_to_tensor else result
 
@@ -235,12 +234,6 @@ class SentenceEncoder(Estimator):
             return fast
 
 
-def _head(model: SentenceTransformer, states: Tensor, skipped: int) -> Tensor:
-    """Vectors [b, D] without the first tokens, which are the prompt's."""
-    kept = torch.arange(states.shape[1], device=states.device) >= skipped
-    return model.head(states, kept.expand(states.shape[:2]) if skipped else None)
-
-
 def _mapped(
     encoder: SentenceEncoder,
     ids: list[np.ndarray],
@@ -298,6 +291,7 @@ def _given_or_loaded(model: Any, choices: dict[str, Any]) -> SentenceTransformer
         if any(weight.is_meta for weight in model.parameters()):
             raise ValueError("model: its weights are on the device meta, where they have shapes and no numbers")
         return model
-    if not isinstance(model, (str, os.PathLike)):
-        raise ValueError(f"model must be a name, a path or a SentenceTransformer, got {type(model).__name__}")
+    if not isinstance(model, (str, os.PathLike)) or not os.fspath(model):
+        got = repr(model) if isinstance(model, str) else type(model).__name__
+        raise ValueError(f"model must be a name, a path or a SentenceTransformer, got {got}")
     return SentenceTransformer.from_pretrained(model, **choices)

@@ -28,7 +28,7 @@ def read_json(file: Path, kind: type = dict) -> Any:
         value = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{file} is missing") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise ValueError(f"{file} cannot be read as JSON ({error})") from None
     if not isinstance(value, kind):
         raise ValueError(f"{file} must hold {'a list' if kind is list else 'an object'}, got {type(value).__name__}")

@@ -10,7 +10,7 @@ import os
 import re
 from pathlib import Path
 
-from stlib.files import first_line
+from stlib.files import first_line, warn
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 REFERENCE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -47,11 +47,23 @@ def resolve(name_or_path: str | os.PathLike[str], revision: str | None = None) -
                 raise ValueError(f"{folder}: model.safetensors has SHA-256 {found}, the published file has {sha256}")
             return folder
         tried.append(f"package {package.replace('_', '-')}: not installed")
+    in_doubt: list[Path] = []
     for offline, repository in itertools.product((True, False), repositories):
         try:
-            return _snapshot(repository, revision, offline)
+            copy = _snapshot(repository, revision, offline)
         except Exception as error:  # the hub's client raises a dozen kinds; each means that this place does not serve
             tried.append(f"{'local hub cache' if offline else 'hub'}, {repository}: {first_line(error)}")
+            continue
+        if offline and not (copy / "modules.json").exists():
+            in_doubt.append(copy)  # a plain model, or one of which transformers fetched its own files alone
+            continue
+        return copy
+    if in_doubt:
+        warn(
+            f"{name}: the hub's cache has no modules.json of it and the hub did not answer: taken for a plain model, "
+            "whose pooling nobody declares"
+        )
+        return in_doubt[0]
     raise FileNotFoundError(
         f"model={name!r} was not found. Tried: {'; '.join(tried)}. Give a folder that holds the model, "
         "or fill the cache once on a machine with access: hf download " + " or ".join(repositories)
@@ -68,6 +80,9 @@ def _snapshot(repository: str, revision: str | None, offline: bool) -> Path:
     folder = Path(download(allow_patterns=patterns))
     if not any(folder.rglob("*.safetensors")):  # an old repository: the pickled weights, read with weights_only
         folder = Path(download(allow_patterns=[*patterns, "*.bin"]))
+    dense = [file.parent for file in folder.glob("*/config.json") if "in_features" in file.read_text("utf-8")]
+    if any(not any(place.glob("*.safetensors")) for place in dense):  # a head may be pickled where the model is not
+        folder = Path(download(allow_patterns=[*patterns, "*/pytorch_model.bin"]))
     if not (folder / "config.json").exists() and not (folder / "modules.json").exists():
         raise FileNotFoundError("the copy there is not whole: no config.json")
     if not any(folder.rglob("*.safetensors")) and not any(folder.rglob("*.bin")):

@@ -115,7 +115,7 @@ class SentenceTransformer(nn.Module):
             )
             modes = modes or layout.pooling or ("mean",)
             parts = _choose_projection(layout, output_dim, backbone.width * len(modes), folder)
-            limit = min(filter(None, (layout.max_length, _default_limit(backbone, tokenizer))))
+            limit = min(filter(None, (layout.max_length or _default_limit(backbone, tokenizer), backbone.positions)))
             model = cls(
                 backbone, tokenizer, pooling=modes, projection=parts, normalize=normalize, max_length=limit,
                 layout=layout,
@@ -137,9 +137,11 @@ class SentenceTransformer(nn.Module):
         """Token ids [B, T] and mask [B, T] -> vectors [B, D] in float32. Differentiable; padded on either side."""
         return self.head(self.backbone(input_ids, attention_mask), attention_mask)
 
-    def head(self, token_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """Pool, project, normalise: [B, T, H], [B, T] -> [B, D] in float32."""
-        vectors = pool(token_states.float(), attention_mask, self.pooling)  # float32 from here, whatever the backbone
+    def head(self, token_states: Tensor, attention_mask: Tensor | None = None, *, skip: int = 0) -> Tensor:
+        """Pool all tokens but the first `skip`, project, normalise: [B, T, H], [B, T] -> [B, D] in float32."""
+        vectors = pool(
+            token_states.float(), attention_mask, self.pooling, skip=skip
+        )  # float32 from here, whatever the backbone
         vectors = self.projection(vectors)
         return functional.normalize(vectors, dim=-1) if self.normalize else vectors
 

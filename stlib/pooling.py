@@ -26,7 +26,7 @@ def pooling_modes(pooling: str | tuple[str, ...] | list[str]) -> tuple[str, ...]
     return modes
 
 
-def pool(token_states: Tensor, attention_mask: Tensor | None, mode: Pooling = "mean") -> Tensor:
+def pool(token_states: Tensor, attention_mask: Tensor | None, mode: Pooling = "mean", *, skip: int = 0) -> Tensor:
     """Pool token states [B, T, H] under a mask [B, T] into text vectors [B, H].
 
     Args:
@@ -34,6 +34,8 @@ def pool(token_states: Tensor, attention_mask: Tensor | None, mode: Pooling = "m
         attention_mask: [B, T], non-zero where a token counts; `None` counts all of them. What stands in masked
             cells does not matter, not even NaN.
         mode: one of `POOLING_MODES`, or a tuple of m modes, concatenated in that order to [B, m * H].
+        skip: how many tokens at the start of each text, a prompt's, are left out. `weightedmean` counts them all the
+            same, so that those after them keep their weights, as in sentence-transformers.
 
     Returns:
         [B, H] in the type of `token_states`; sums accumulate in float32 (float64 for float64 input).
@@ -66,16 +68,17 @@ def pool(token_states: Tensor, attention_mask: Tensor | None, mode: Pooling = "m
         )
     if token_states.shape[1] == 0:
         return token_states.new_zeros(token_states.shape[0], len(modes) * token_states.shape[2])
-    pooled = [_pool_one(token_states, attention_mask != 0, name) for name in modes]
+    pooled = [_pool_one(token_states, attention_mask != 0, name, skip) for name in modes]
     return torch.cat(pooled, dim=-1).to(token_states.dtype)
 
 
-def _pool_one(token_states: Tensor, keep: Tensor, mode: str) -> Tensor:
-    """One mode over the tokens where `keep` is true. [B, T, H], [B, T] -> [B, H]"""
+def _pool_one(token_states: Tensor, keep: Tensor, mode: str, skip: int) -> Tensor:
+    """One mode over the tokens where `keep` is true, but for the first `skip`. [B, T, H], [B, T] -> [B, H]"""
     rank = keep.cumsum(dim=1)  # the i-th kept token has rank i, wherever the padding stands
-    count = rank[:, -1:]  # [B, 1]
+    last = rank[:, -1:]  # [B, 1]
+    keep, count = keep & (rank > skip), (last - skip).clamp(min=0)
     if mode in ("cls", "lasttoken"):
-        chosen = keep & (rank == (1 if mode == "cls" else count))
+        chosen = keep & (rank == (skip + 1 if mode == "cls" else last))
         position = chosen.int().argmax(dim=1)[:, None, None].expand(-1, 1, token_states.shape[2])
         return token_states.gather(1, position).squeeze(1).masked_fill(count == 0, 0.0)
     precise = torch.promote_types(token_states.dtype, torch.float32)

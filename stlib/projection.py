@@ -69,7 +69,7 @@ class Projection(nn.Module):
         (Johnson and Lindenstrauss 1984).
         """
         projection = cls._blank(in_features, out_features, bias=False)
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(int(seed))
         entries = torch.randn(out_features, in_features, generator=generator, dtype=torch.float32)
         return projection._with(entries / out_features**0.5)
 
@@ -89,7 +89,7 @@ class Projection(nn.Module):
         from sklearn.decomposition import PCA
 
         samples = np.asarray(
-            embeddings.detach().cpu() if isinstance(embeddings, Tensor) else embeddings, dtype=np.float64
+            embeddings.detach().cpu().double() if isinstance(embeddings, Tensor) else embeddings, dtype=np.float64
         )
         if samples.ndim != 2 or not np.isfinite(samples).all():
             raise ValueError(f"embeddings must be finite [n, in_features], got shape {samples.shape}")
@@ -97,7 +97,7 @@ class Projection(nn.Module):
             raise ValueError(f"out_features={out_features} exceeds min(n, in_features) = {min(samples.shape)}")
         pca = PCA(out_features, svd_solver="full").fit(samples)
         spread = np.sqrt(pca.explained_variance_)[:, None] if whiten else np.ones((out_features, 1))
-        spread[spread < 1e-6 * spread[0]] = np.inf  # an axis along which nothing varies is left at 0, not blown up
+        spread[spread <= 1e-6 * spread[0]] = np.inf  # an axis along which nothing varies is left at 0, not blown up
         axes = pca.components_ / spread
         weight = torch.from_numpy(axes)
         projection = cls._blank(samples.shape[1], out_features, bias=True)

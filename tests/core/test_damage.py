@@ -191,6 +191,10 @@ def test_an_unexpected_weight_in_the_encoders_own_layers_is_named(folder: Path) 
         ("sentence_bert_config.json", {"max_seq_length": "many"}),
         ("config_sentence_transformers.json", {"prompts": ["query: "]}),
         ("config_sentence_transformers.json", {"prompts": {"query": 3}}),
+        ("config_sentence_transformers.json", {"default_prompt_name": []}),
+        ("2_Dense/config.json", {"out_features": []}),
+        ("config.json", {"is_causal": "yes"}),
+        ("config.json", {"is_causal": 1}),
     ],
 )
 def test_configs_that_contradict_the_model_or_make_no_sense_are_refused(
@@ -198,6 +202,25 @@ def test_configs_that_contradict_the_model_or_make_no_sense_are_refused(
 ) -> None:
     edit_json(folder / file, **changes)
     with pytest.raises(ValueError, match=r"|".join(re.escape(word) for word in (*changes, file, "linear."))):
+        SentenceEncoder(folder)
+
+
+def test_half_a_character_in_a_prompt_is_refused(folder: Path) -> None:
+    (folder / "config_sentence_transformers.json").write_text('{"prompts": {"query": "\\ud800"}}')
+    with pytest.raises(ValueError, match=r"config_sentence_transformers.json: prompts"):
+        SentenceEncoder(folder)
+
+
+def test_json_too_deep_to_read_is_refused_by_name(folder: Path) -> None:
+    (folder / "modules.json").write_text("[" * 200_000)
+    with pytest.raises(ValueError, match=r"modules.json cannot be read"):
+        SentenceEncoder(folder)
+
+
+def test_a_link_that_leads_nowhere_is_no_folder_without_modules(folder: Path) -> None:
+    (folder / "modules.json").unlink()
+    (folder / "modules.json").symlink_to(folder / "gone.json")
+    with pytest.raises(ValueError, match=r"modules.json is missing"):
         SentenceEncoder(folder)
 
 

@@ -143,6 +143,10 @@ def test_what_is_set_as_an_attribute_is_a_parameter(folders: list[Path]) -> None
     assert (encoder.get_params()["truncation"], encoder.get_params()["max_length"]) == ("error", 6)
     with pytest.raises(ValueError, match="truncation='silent'"):
         encoder.truncation = "silent"
+    encoder.pooling = "cls"
+    np.testing.assert_array_equal(
+        encoder.encode(["a"]), SentenceEncoder(folders[0], pooling="cls", max_length=6).encode(["a"])
+    )
     twin = copy.copy(encoder)
     twin.truncation, twin.max_length = "ignore", 4
     assert (encoder.truncation, encoder.get_params()["max_length"], clone(encoder).max_length) == ("error", 6, 6)

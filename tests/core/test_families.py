@@ -28,6 +28,7 @@ from reference import (
     st_encode,
 )
 from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModel
 
 from stlib import SentenceEncoder, SentenceTransformer, fast
 
@@ -252,3 +253,39 @@ def test_bfloat16_stays_close_and_gives_float32(family: str, small: Small) -> No
     vectors = encoder_of(family, small(family), dtype="bfloat16").encode(TEXTS)
     assert vectors.dtype == np.float32
     assert cosines(vectors, encoder_of(family, small(family)).encode(TEXTS)).min() > 0.99
+
+
+ODD = {
+    "mobilebert": {
+        "embedding_size": 16,
+        "intra_bottleneck_size": 16,
+        "true_hidden_size": 16,
+        "num_feedforward_networks": 1,
+    },
+    "big_bird": {
+        "attention_type": "block_sparse",
+        "block_size": 4,
+        "num_random_blocks": 1,
+        "max_position_embeddings": 256,
+    },
+    "ibert": {"max_position_embeddings": 66, "pad_token_id": 1},
+    "bert": {"return_dict": False},
+}
+
+
+@pytest.mark.parametrize("family", ODD)
+def test_configs_that_lack_or_change_what_others_have(family: str, small: Small, tmp_path: Path) -> None:
+    """A missing end token, attention that changes with the texts that came before, embeddings of another class."""
+    shape = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
+    vocabulary = checkpoints.read_json(small("minilm") / "config.json")["vocab_size"]
+    config = AutoConfig.for_model(family, vocab_size=vocabulary, **shape | ODD[family])
+    path = Path(shutil.copytree(small("minilm"), tmp_path / "model"))
+    torch.manual_seed(0)
+    AutoModel.from_config(config).save_pretrained(path)
+    checkpoints.edit_json(path / "config.json", **ODD[family])
+    encoder, plain = SentenceEncoder(path, truncation="ignore"), SentenceEncoder(path, truncation="ignore")
+    plain.packed = False
+    texts = [" ".join(TEXTS), "short"]
+    first, after = plain.encode(texts[0]), plain.encode([texts[1], texts[0]])[1]
+    np.testing.assert_allclose(first, after, atol=TOLERANCE)
+    np.testing.assert_allclose(encoder.encode(texts), plain.encode(texts), atol=TOLERANCE)

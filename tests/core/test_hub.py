@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import checkpoints
 import numpy as np
 import pytest
+import torch
 from checkpoints import (
+    HIDDEN,
     TEXTS,
+    Dense,
 )
 from reference import (
     SAME,
     Small,
 )
+from safetensors.torch import load_file
 
 from stlib import SentenceEncoder, hub
 
@@ -55,3 +61,61 @@ def test_a_model_is_found_in_the_cache_by_its_name(
     encoder = SentenceEncoder(name.removeprefix("sentence-transformers/"))
     np.testing.assert_allclose(encoder.encode(TEXTS), SentenceEncoder(small("minilm")).encode(TEXTS), atol=SAME)
     assert encoder.model.source == name.removeprefix("sentence-transformers/")
+
+
+def part_of(folder: Path, whole: Path) -> Path:
+    """What transformers alone would have fetched of a sentence-transformers model."""
+    folder.mkdir()
+    for file in whole.glob("*.*"):
+        if file.name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+            shutil.copy(file, folder)
+    return folder
+
+
+def test_a_copy_that_transformers_has_cached_is_completed_or_told(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = checkpoints.wrap(small("minilm"), tmp_path / "whole", pooling=["cls"], dense=[Dense(HIDDEN, 24)])
+    snapshot = checkpoints.as_hub_cache(part_of(tmp_path / "part", whole), tmp_path / "cache")
+    offline: list[bool] = []
+
+    def download(*_: Any, local_files_only: bool, **__: Any) -> str:
+        offline.append(local_files_only)
+        if not local_files_only and offline.count(False) > 1:
+            raise OSError("no network")
+        return str(snapshot if local_files_only else whole)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert SentenceEncoder("someone/model").dimension == 24 and offline == [True, False], "the hub has the rest"
+    with pytest.warns(UserWarning, match=r"someone/model.*modules\.json.*plain model"):
+        assert SentenceEncoder("someone/model").dimension == HIDDEN
+
+
+def test_a_head_that_is_pickled_is_fetched_where_the_model_is_not(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = checkpoints.wrap(small("minilm"), tmp_path / "whole", dense=[Dense(HIDDEN, 24)])
+    weights = load_file(whole / "2_Dense" / "model.safetensors")
+    torch.save(weights, whole / "2_Dense" / "pytorch_model.bin")
+    (whole / "2_Dense" / "model.safetensors").unlink()
+    torch.save({}, whole / "pytorch_model.bin")  # beside model.safetensors: nobody needs it
+    copy = tmp_path / "copy"
+
+    def download(*_: Any, local_files_only: bool, allow_patterns: list[str], **__: Any) -> str:
+        if local_files_only and not copy.exists():
+            raise OSError("not there")
+        for file in (path.relative_to(whole) for path in whole.rglob("*") if path.is_file()):
+            if any(fnmatch(file.as_posix(), pattern) for pattern in allow_patterns):
+                (copy / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(whole / file, copy / file)
+        return str(copy)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    vectors = SentenceEncoder("someone/model").encode(TEXTS)
+    np.testing.assert_allclose(vectors, SentenceEncoder(whole).encode(TEXTS), atol=SAME)
+    assert not (copy / "pytorch_model.bin").exists()
+
+
+def test_a_model_without_a_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="model must be a name"):
+        SentenceEncoder("")

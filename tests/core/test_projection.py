@@ -74,6 +74,16 @@ def test_bad_arguments_are_errors_that_name_them(call: object, named: str) -> No
         call()  # type: ignore[operator]
 
 
+def test_numbers_of_numpy_and_tensors_of_half_size_are_taken() -> None:
+    torch.testing.assert_close(
+        Projection.random(3, 2, seed=np.int64(5)).linear.weight, Projection.random(3, 2, seed=5).linear.weight
+    )
+    samples = torch.randn(9, 3, generator=torch.Generator().manual_seed(0)).bfloat16()
+    axes = Projection.from_pca(samples, 2).linear.weight
+    torch.testing.assert_close(axes, Projection.from_pca(samples.float(), 2).linear.weight)
+    assert (Projection.from_pca(np.ones((5, 3)), 2, whiten=True).linear.weight == 0).all()
+
+
 def test_whitening_leaves_axes_without_variance_at_zero():
     rng = np.random.default_rng(0)
     flat = rng.normal(size=(50, 3)) @ rng.normal(size=(3, 5))

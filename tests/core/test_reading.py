@@ -103,10 +103,39 @@ def right_or_refused(path: Path, named: str, **options: Any) -> None:
         np.testing.assert_allclose(vectors, st_model(path).encode(TEXTS, **options), atol=TOLERANCE)
 
 
-def test_prompts_left_out_of_the_pooling_are_right_or_refused(small: Small, tmp_path: Path) -> None:
-    path = checkpoints.wrap(small("minilm"), tmp_path / "model", prompts=PROMPTS)
+@pytest.mark.parametrize("mode", POOLING_MODES)
+def test_prompts_left_out_of_the_pooling_are_right(mode: str, small: Small, tmp_path: Path) -> None:
+    path = checkpoints.wrap(small("minilm"), tmp_path / "model", prompts=PROMPTS, pooling=[mode])
     edit_json(path / "1_Pooling" / "config.json", include_prompt=False)
-    right_or_refused(path, "include_prompt", prompt_name="s2s_query")
+    vectors = SentenceEncoder(path).encode(TEXTS, prompt_name="s2s_query")
+    theirs = st_model(path).encode(TEXTS, prompt_name="s2s_query")
+    np.testing.assert_allclose(vectors, theirs, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("processing_kwargs", {"text": {"add_special_tokens": False}}),
+        ("model_args", ["not", "a map"]),
+        ("module_output_name", "sentence_embedding"),
+        ("modality_config", {"text": {"method": "forward", "method_output_name": "pooler_output"}}),
+        ("modality_config", {"text": {"method": "forward", "method_output_name": ["hidden_states", 1]}}),
+        ("transformer_task", "fill-mask"),
+    ],
+)
+def test_settings_that_would_give_other_states_are_refused(name: str, value: Any, small: Small, tmp_path: Path) -> None:
+    path = checkpoints.wrap(small("minilm"), tmp_path / "model", layout="new")
+    edit_json(path / "sentence_bert_config.json", **{name: value})
+    with pytest.raises(ValueError, match=rf"sentence_bert_config.json: {name}=.* not supported"):
+        SentenceEncoder(path)
+
+
+def test_the_declared_limit_holds_against_a_lower_one_of_the_tokenizer(small: Small, tmp_path: Path) -> None:
+    path = checkpoints.wrap(small("minilm"), tmp_path / "model", limit=64)
+    edit_json(path / "tokenizer_config.json", model_max_length=20)
+    encoder, long = SentenceEncoder(path), " ".join(TEXTS)
+    assert encoder.max_length == st_model(path).max_seq_length == 64
+    np.testing.assert_allclose(encoder.encode(long), st_model(path).encode(long), atol=TOLERANCE)
 
 
 def test_a_residual_around_a_dense_is_right_or_refused(small: Small, tmp_path: Path) -> None:
