@@ -123,8 +123,8 @@ class Claim:
 
     @classmethod
     def decide(cls, claim_id: str, estimate: Estimate | Mapping[str, Estimate], note: str = "") -> Claim:
-        """By the criterion in claims.toml. Where several comparisons are given they all have to meet it: the worst is
-        recorded, its interval holding together with the others'."""
+        """By the criterion in claims.toml. Where several comparisons are given they all have to meet it: of those that
+        decide the verdict the worst is recorded, its interval holding together with all others'."""
         claim = definition(claim_id)
         several = estimate if isinstance(estimate, Mapping) else {"": estimate}
         if isinstance(estimate, Mapping):
@@ -134,12 +134,13 @@ class Claim:
         intervals = {
             name: (told_as(claim, low), told_as(claim, high)) for name, (low, high) in zip(several, ends, strict=True)
         }
-        verdicts = {claim.judge(interval) for interval in intervals.values()}
-        name = claim.worst(several)
+        verdicts = {name: claim.judge(interval) for name, interval in intervals.items()}
+        verdict = next(v for v in _GRAVEST_FIRST if v in verdicts.values())
+        name = claim.worst({name: one for name, one in several.items() if verdicts[name] == verdict})
         one, reach = several[name], several[name].detectable(claim.level, equivalence=claim.criterion == "within")
         return cls(
             id=claim_id,
-            verdict=next(v for v in _GRAVEST_FIRST if v in verdicts),
+            verdict=verdict,
             value=told_as(claim, one.value),
             interval=intervals[name],
             standard_error=one.standard_error,

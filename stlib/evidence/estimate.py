@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 Floats = NDArray[np.floating]
+_Z = float(stats.norm.ppf(0.975))
 
 
 def key_of(units: Iterable[object]) -> str:
@@ -52,6 +53,9 @@ class Estimate:
 
     parts: one `Units` for each kind of unit over which it generalises, the main one first. Where there are two, such as
     sentences and seeds, their variances add (degrees of freedom by Satterthwaite 1946).
+    most: how far a single unit may lie from the others, such as 100 points; 0 where that is not known. Units that all
+    agree have no variance, and yet the next one may differ: the standard error is then that of Wilson's interval (1927)
+    for a share of which no case was seen.
 
     Example:
         >>> found_by_a = Estimate.of([100, 100, 0, 100])  # of each query's passages, in points
@@ -66,9 +70,10 @@ class Estimate:
 
     value: float
     parts: tuple[Units, ...]
+    most: float = 0.0
 
     @classmethod
-    def of(cls, values: ArrayLike, unit: str = "query", key: str | None = None) -> Estimate:
+    def of(cls, values: ArrayLike, unit: str = "query", key: str | None = None, most: float = 0.0) -> Estimate:
         """The mean of independent `values` [n]: of seeds, processes, queries.
 
         `key` names the units where something else than their number tells them apart. ValueError: fewer than two
@@ -77,22 +82,24 @@ class Estimate:
         values = np.asarray(values, dtype=float)
         if values.ndim != 1 or len(values) < 2:
             raise ValueError(f"values: an interval needs at least 2 values in one row, got shape {list(values.shape)}")
-        return cls._checked(float(values.mean()), values, unit, key)
+        return cls._checked(float(values.mean()), values, unit, key, most)
 
     @classmethod
-    def jackknife(cls, value: float, without: ArrayLike, unit: str, key: str | None = None) -> Estimate:
+    def jackknife(
+        cls, value: float, without: ArrayLike, unit: str, key: str | None = None, most: float = 0.0
+    ) -> Estimate:
         """A statistic with `value`, and its values `without` [n] each unit in turn."""
         without = np.asarray(without, dtype=float)
         if without.ndim != 1 or len(without) < 2:
             raise ValueError(f"without: an interval needs at least 2 units, got shape {list(without.shape)}")
-        return cls._checked(float(value), len(without) * value - (len(without) - 1) * without, unit, key)
+        return cls._checked(float(value), len(without) * value - (len(without) - 1) * without, unit, key, most)
 
     @classmethod
-    def _checked(cls, value: float, pseudo: Floats, unit: str, key: str | None) -> Estimate:
+    def _checked(cls, value: float, pseudo: Floats, unit: str, key: str | None, most: float) -> Estimate:
         if not np.isfinite(value) or not np.isfinite(pseudo).all():
             where = "the whole" if not np.isfinite(value) else f"{unit} {int(np.argmin(np.isfinite(pseudo)))}"
             raise ValueError(f"values: not finite for {where}, so there is no interval")
-        return cls(value, (Units(unit, key or f"{len(pseudo)} of {unit}", pseudo),))
+        return cls(value, (Units(unit, key or f"{len(pseudo)} of {unit}", pseudo),), most)
 
     @classmethod
     def over(cls, estimates: Sequence[Estimate], unit: str = "seed") -> Estimate:
@@ -104,7 +111,7 @@ class Estimate:
         for one in estimates[1:]:
             total = total + one
         mean, repeats = total / len(estimates), cls.of([one.value for one in estimates], unit)
-        return cls(mean.value, (*mean.parts, *repeats.parts))
+        return cls(mean.value, (*mean.parts, *repeats.parts), mean.most)
 
     # ------------------------------------------------------------------------------------------- what it says
 
@@ -119,7 +126,8 @@ class Estimate:
 
     @cached_property
     def standard_error(self) -> float:
-        return float(np.sqrt(sum(part.variance for part in self.parts)))
+        found = float(np.sqrt(sum(part.variance for part in self.parts)))
+        return found if found > 1e-9 * self.most else self.most * _Z / (self.units + _Z**2)
 
     @cached_property
     def degrees_of_freedom(self) -> float:
@@ -153,7 +161,8 @@ class Estimate:
     # ---------------------------------------------------------------------------------------------- arithmetic
 
     def __sub__(self, other: Estimate) -> Estimate:
-        return self + (-other)
+        found = self + (-other)
+        return Estimate(found.value, found.parts, 0.0 if other is self else max(self.most, other.most))
 
     def __add__(self, other: Estimate) -> Estimate:
         """Paired: pseudo-values of the same units add up. ValueError where the main units are others."""
@@ -165,11 +174,11 @@ class Estimate:
             mine = parts.get((part.kind, part.key))
             pseudo = part.pseudo if mine is None else mine.pseudo + part.pseudo
             parts[part.kind, part.key] = Units(part.kind, part.key, pseudo)
-        return Estimate(self.value + other.value, tuple(parts.values()))
+        return Estimate(self.value + other.value, tuple(parts.values()), self.most + other.most)
 
     def __mul__(self, factor: float) -> Estimate:
         parts = tuple(Units(part.kind, part.key, part.pseudo * factor) for part in self.parts)
-        return Estimate(self.value * factor, parts)
+        return Estimate(self.value * factor, parts, self.most * abs(factor))
 
     __rmul__ = __mul__
 
@@ -200,6 +209,7 @@ class Estimate:
         reach = np.zeros(len(estimates))
         if len(moving):
             correlation = _covariance([estimates[i] for i in moving]) / np.outer(errors[moving], errors[moving])
+            np.fill_diagonal(correlation, 1)  # 0 where all units agree
             freedom = min(estimates[i].degrees_of_freedom for i in moving)
             reach[moving] = _max_t(correlation, freedom, _level(level)) * errors[moving]
         return [(one.value - by, one.value + by) for one, by in zip(estimates, reach.tolist(), strict=True)]

@@ -13,6 +13,7 @@ import pytest
 
 from stlib.evidence import Estimate, decide
 from stlib.evidence.claims import Claim, definition, definitions, difference_decided, headlines, number_text
+from stlib.evidence.scores import ranking
 
 RNG = np.random.default_rng(0)
 
@@ -95,6 +96,25 @@ def test_of_several_comparisons_the_worst_is_recorded_and_all_must_meet_the_crit
     assert claim.verdict == "not decided"
     assert decide("no-other-mode-beats-mean", {**modes, "max": around(2, 0.1)}).verdict == "does not hold"
     assert decide("no-other-mode-beats-mean", {**modes, "max": around(-2, 0.1)}).verdict == "holds"
+
+
+def test_what_is_shown_of_several_comparisons_speaks_for_the_verdict() -> None:
+    """One that misses for certain decides, though another lies lower and is merely uncertain."""
+    wide = Estimate.of(np.array([-0.5, 0.5] * 10) + 0.03)
+    narrow = Estimate.of(np.array([-0.001, 0.001] * 10) + 0.04)
+    claim = Claim.decide("similarity-finds-topics", {"A": wide, "B": narrow})
+    assert claim.verdict == "does not hold" and claim.note == "B" and claim.interval[1] < claim.definition.bound
+
+
+def test_a_handful_of_queries_decides_nothing_by_agreeing() -> None:
+    vectors = np.eye(12)
+    found = ranking(vectors, vectors, [{row} for row in range(12)])
+    same = ranking(vectors, vectors, [{row} for row in range(12)])
+    for claim in ("mean-beats-cls", "int8-loses-nothing", "typos-cost"):
+        assert Claim.decide(claim, found - same).verdict == "not decided"
+    many = np.full(3000, 100.0)
+    none_differs = Estimate.of(many, most=100) - Estimate.of(many, most=100)
+    assert Claim.decide("int8-loses-nothing", none_differs).verdict == "holds"
 
 
 def test_factors_are_estimated_as_logarithms_and_told_as_factors() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 from stlib.evidence.estimate import Estimate
 from stlib.evidence.scores import (
@@ -17,6 +18,7 @@ from stlib.evidence.scores import (
     neighbour_accuracy,
     order_accuracy,
     ranking,
+    ranking_of,
     roc_auc,
     spearman,
     topic_auc,
@@ -123,6 +125,23 @@ def test_paired_difference_of_recall() -> None:
         return ranking(vectors, pool, relevant, 5) - ranking(vectors[:, :6], pool[:, :6], relevant, 5)
 
     covers(difference, difference(np.random.default_rng(2), 40_000).value)
+
+
+@pytest.mark.parametrize(("units", "rare"), [(10, 0.01), (20, 0.05), (30, 0.02), (100, 0.01), (1000, 0.001)])
+def test_units_that_nearly_all_agree(units: int, rare: float) -> None:
+    """Samples in which all do have no variance, and would say that the truth is what they have seen, to the digit."""
+    relevant = [{0}] * units
+
+    def found(rng: np.random.Generator) -> Estimate:
+        scores = np.where(rng.random(units)[:, None] < rare, [[0.0, 1.0]], [[1.0, 0.0]])
+        return ranking_of(scores, relevant, k=1)
+
+    assert coverage(found, 100 * (1 - rare)) >= 0.92
+
+    def changed(rng: np.random.Generator) -> Estimate:
+        return found(rng) - ranking_of(np.tile([[1.0, 0.0]], (units, 1)), relevant, k=1)
+
+    assert coverage(changed, -100 * rare) >= 0.92
 
 
 def test_order_accuracy_within_groups() -> None:

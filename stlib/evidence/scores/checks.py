@@ -54,6 +54,9 @@ def as_matrix(name: str, values: ArrayLike) -> Floats:
     matrix = np.asarray(values)
     if matrix.ndim != 2 or not len(matrix) or matrix.dtype == object:
         raise ValueError(f"{name}: expected an array [n, D], got shape {list(matrix.shape)}")
+    if not np.isfinite(matrix).all():
+        row = int(np.argmin(np.isfinite(matrix).all(axis=1)))
+        raise ValueError(f"{name}: expected finite numbers, row {row} holds others")
     return matrix
 
 

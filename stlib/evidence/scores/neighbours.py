@@ -52,7 +52,8 @@ def neighbour_accuracy(vectors: ArrayLike, labels: ArrayLike, k: int = 5, metric
     gain = np.zeros(len(codes))  # what deleting a sentence does to those that had it among their k
     np.add.at(gain, nearest[:, :k], same[:, [k]].astype(float) - same[:, :k])
     without = (hits.sum() - hits + gain) / (len(codes) - 1)
-    return Estimate.jackknife(100 * hits.mean() / k, 100 * without / k, "sentence", key_of(label_names(labels)))
+    key = key_of(label_names(labels))
+    return Estimate.jackknife(100 * hits.mean() / k, 100 * without / k, "sentence", key, most=100)
 
 
 def topic_auc(vectors: ArrayLike, labels: ArrayLike) -> Estimate:
@@ -99,7 +100,7 @@ def _topic_auc(vectors: ArrayLike, labels: ArrayLike, label: object | None) -> E
     known = np.isfinite(own_areas).sum()
     if not known or not counted.min():
         raise ValueError("labels: expected a label with at least two sentences, and another beside it")
-    return Estimate.jackknife(total / known, lost / counted, "sentence", key_of(names))
+    return Estimate.jackknife(total / known, lost / counted, "sentence", key_of(names), most=1)
 
 
 def occurrences(nearest: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -29,13 +29,17 @@ def pair_score_name(pairs: pd.DataFrame) -> str:
 
 def _ordered_in_groups(pairs: pd.DataFrame) -> bool:
     given = "anchor" in pairs and pairs.attrs.get("has_anchor", True)
-    return bool(given) and bool(pairs.groupby("anchor")["score"].nunique().gt(1).any())
+    if not given:
+        return False
+    ordered = pairs.groupby("anchor")["score"].transform("nunique") > 1
+    return bool(ordered.mean() >= 0.5)
 
 
 def pair_score(similarity: ArrayLike, pairs: pd.DataFrame) -> Estimate:
     """How well `similarity` [n] follows the scores of `pairs`, in points; unit: the anchor or connected group.
 
-    Order accuracy within anchors where the data name anchors that hold two grades or more, else Spearman.
+    Order accuracy within anchors where at least half of the pairs share their anchor with one of another grade, else
+    Spearman: few such pairs would be judged, and the others left out.
     """
     groups = pairs["anchor"] if "anchor" in pairs else connected_groups(pairs)
     measure = order_accuracy if _ordered_in_groups(pairs) else spearman
@@ -59,7 +63,7 @@ def order_accuracy(similarity: ArrayLike, score: ArrayLike, groups: ArrayLike) -
             values.append(100 * right[above].mean())
     if len(values) < 2:
         raise ValueError(f"groups: expected at least 2 groups with two different scores, got {len(values)}")
-    return Estimate.of(values, "anchor", key_of(names))
+    return Estimate.of(values, "anchor", key_of(names), most=100)
 
 
 def spearman(x: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Estimate:
@@ -108,7 +112,7 @@ def roc_auc(similarity: ArrayLike, related: ArrayLike, groups: ArrayLike | None 
     with np.errstate(invalid="ignore", divide="ignore"):
         without = (total - lost) / ((p.sum() - p) * (q.sum() - q))
     value = total / (p.sum() * q.sum())
-    return Estimate.jackknife(value, without, "row" if groups is None else "group", key_of(codes.tolist()))
+    return Estimate.jackknife(value, without, "row" if groups is None else "group", key_of(codes.tolist()), most=1)
 
 
 def choose_threshold(similarity: ArrayLike, related: ArrayLike) -> float:
@@ -138,7 +142,8 @@ def balanced_error(
     value = 50 * (missed.sum() / p.sum() + alarms.sum() / q.sum())
     with np.errstate(invalid="ignore", divide="ignore"):
         without = 50 * ((missed.sum() - missed) / (p.sum() - p) + (alarms.sum() - alarms) / (q.sum() - q))
-    return Estimate.jackknife(value, without, "row" if groups is None else "group", key_of(codes.tolist()))
+    unit = "row" if groups is None else "group"
+    return Estimate.jackknife(value, without, unit, key_of(codes.tolist()), most=100)
 
 
 def split_groups(groups: ArrayLike, seed: int = 0) -> NDArray[np.bool_]:

@@ -42,7 +42,7 @@ def ranking_of(
     gains = [dict.fromkeys(map(int, chosen), 1.0) for chosen in relevant]
     shares = _in_first(scores, gains, np.ones(_checked_k(k)), pool)
     values = np.array([share.sum() / len(share) for share in shares])
-    return Estimate.of(100 * values, "query", key_of(sorted(one) for one in gains))
+    return Estimate.of(100 * values, "query", key_of(sorted(one) for one in gains), most=100)
 
 
 def ndcg_of(scores: Scores, grades: Sequence[Mapping[int, float]], k: int = 10, *, pool: int | None = None) -> Estimate:
@@ -55,7 +55,7 @@ def ndcg_of(scores: Scores, grades: Sequence[Mapping[int, float]], k: int = 10, 
         gain = np.array(list(one.values()))
         ideal = np.sort(gain)[::-1][:k]
         values.append((gain @ share) / (ideal @ discounts[: len(ideal)]))
-    return Estimate.of(100 * np.array(values), "query", key_of(sorted(one) for one in gains))
+    return Estimate.of(100 * np.array(values), "query", key_of(sorted(one) for one in gains), most=100)
 
 
 def _in_first(scores: Scores, gains: Sequence[Mapping[int, float]], weights: Floats, pool: int | None) -> list[Floats]:
