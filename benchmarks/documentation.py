@@ -105,7 +105,8 @@ def measured(corpus: Passages, encoder: SentenceEncoder) -> dict[str, Any]:
     found = {name: ranked(one @ other.T, corpus) for name, (one, other) in vectors.items()}
     for mode in ("mean", "cls", "max"):
         found[f"MiniLM {mode}, raw dot product"] = ranked(queries[mode] @ passages[mode].T, corpus)
-    found["BM25"] = ranked(bm25(corpus.queries, corpus.texts), corpus)
+    for name, stemmed in (("BM25", True), ("BM25, as spelled", False)):
+        found[name] = ranked(bm25(corpus.queries, corpus.texts, stemmed=stemmed), corpus)
     found["TF-IDF"] = ranked(tfidf(corpus.queries, corpus.texts), corpus)
     texts = {name: other for name, (_, other) in vectors.items()} | {"TF-IDF": tfidf_vectors(corpus.texts)}
     for name, other in texts.items():

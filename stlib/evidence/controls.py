@@ -20,20 +20,26 @@ Scorer = Callable[[Sequence[str]], Floats]
 # ------------------------------------------------------------------------------------------------ counting words
 
 
-def bm25(queries: Sequence[str], texts: Sequence[str]) -> Floats:
+def bm25(queries: Sequence[str], texts: Sequence[str], *, stemmed: bool = True) -> Floats:
     """BM25 of each text for each query (Robertson and Zaragoza 2009), by `bm25s` as it is by default: [q, p] float32.
 
-    English stop words are left out, so it is at its best in English; a query without a known word scores 0 throughout.
+    English stop words are left out and words cut to their English stems, so it is at its best in English; a query
+    without a known word scores 0 throughout.
+
+    Args:
+        stemmed: words count by their stems (Snowball), so that "arrays" finds "array"; else as they are spelled.
     """
-    return bm25_index(texts)(queries)
+    return bm25_index(texts, stemmed=stemmed)(queries)
 
 
-def bm25_index(texts: Sequence[str]) -> Scorer:
+def bm25_index(texts: Sequence[str], *, stemmed: bool = True) -> Scorer:
     """`bm25` in two steps: the texts are indexed once, then asked as often as one likes."""
     import bm25s
 
+    stem = stemmer() if stemmed else None
+
     def words(given: Sequence[str]) -> list[list[str]]:
-        return list(bm25s.tokenize(list(given), return_ids=False, show_progress=False))
+        return list(bm25s.tokenize(list(given), stemmer=stem, return_ids=False, show_progress=False))
 
     retriever, indexed = bm25s.BM25(), words(texts)
     if any(indexed):  # else stop words and punctuation throughout
@@ -48,6 +54,14 @@ def bm25_index(texts: Sequence[str]) -> Scorer:
         return found
 
     return scores
+
+
+def stemmer() -> Callable[[Sequence[str]], list[str]]:
+    """Words in lower case -> their English stems, by the rules of Snowball (Porter 2001)."""
+    import snowballstemmer
+
+    cut: Callable[[Sequence[str]], list[str]] = snowballstemmer.stemmer("english").stemWords
+    return cut
 
 
 def tfidf(queries: Sequence[str], texts: Sequence[str]) -> Floats:

@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from stlib import hub
+from stlib.checks import positive_integer
 from stlib.encoder import SentenceEncoder
-from stlib.evidence.controls import bm25_index
+from stlib.evidence.controls import bm25_index, stemmer
 from stlib.evidence.estimate import Floats
 from stlib.evidence.sections import sections
 from stlib.evidence.vectors import cache_folder
@@ -37,7 +38,7 @@ AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class Found:
-    """One passage: where it stands, how near it is, and which words of the query it has."""
+    """One passage: where it stands, how near it is, and its words that the query has too, in some form."""
 
     rank: int
     name: str
@@ -85,16 +86,23 @@ class Index:
         self._bm25 = bm25_index(self.texts)
 
     def search(self, query: str, k: int = 5) -> list[Found]:
-        """The k best by the sum of 1 / (60 + rank) over vectors and BM25."""
+        """The k best by the sum of 1 / (60 + rank) over vectors and BM25. ValueError: k is below 1."""
+        positive_integer("k", k)
         cosine = self.vectors @ self.encoder.encode(query)
         words = self._bm25([query])[0]
         score = 1 / (FUSION + _ranks(cosine)) + np.where(words > 0, 1 / (FUSION + _ranks(words)), 0)
-        asked = set(re.findall(r"\w+", query.lower()))
+        asked = set(_stems(query).values())
         found = []
         for rank, row in enumerate(np.argsort(-score, kind="stable")[:k].tolist(), 1):
-            same = [word for word in dict.fromkeys(re.findall(r"\w+", self.texts[row].lower())) if word in asked]
+            same = [word for word, stem in _stems(self.texts[row]).items() if stem in asked]
             found.append(Found(rank, self.names[row], float(cosine[row]), float(words[row]), same, self.texts[row]))
         return found
+
+
+def _stems(text: str) -> dict[str, str]:
+    """Each word of a text, in the order in which they come, and its stem, by which BM25 knows it."""
+    words = list(dict.fromkeys(re.findall(r"\w+", text.lower())))
+    return dict(zip(words, stemmer()(words), strict=True))
 
 
 def _ranks(scores: Floats) -> Floats:
@@ -146,6 +154,10 @@ def main(args: argparse.Namespace) -> int:
         print(f"search: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     print(f"{len(index.texts):,} passages", file=sys.stderr)
+    prompt, limit = index.encoder.model.prompt(), index.encoder.max_length
+    if long := sum(n > limit for n in index.encoder.token_counts([prompt + text for text in index.texts])):
+        told = f"{long:,} of {len(index.texts):,} passages are longer than the {limit} tokens that the model reads"
+        print(f"warning: {told}; what lies beyond is found by its words alone", file=sys.stderr)
     for query in args.query or _typed():
         found = index.search(query, args.top)
         if args.json:

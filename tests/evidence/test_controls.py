@@ -57,6 +57,13 @@ def test_bm25_follows_its_formula() -> None:
     np.testing.assert_allclose(bm25(["apple"], texts)[0], expected, rtol=1e-5)
 
 
+def test_bm25_knows_the_forms_of_a_word_unless_it_is_told_not_to() -> None:
+    texts = ["sorting arrays", "an array, sorted", "a generalisation"]
+    assert (bm25(["sort an array"], texts)[0] > 0).tolist() == [True, True, False]
+    spelled = bm25(["sort an array", "arrays"], texts, stemmed=False)
+    assert (spelled > 0).tolist() == [[False, True, False], [True, False, False]]
+
+
 def test_tfidf_is_a_cosine_and_rare_words_weigh_more() -> None:
     scores = tfidf(PASSAGES, PASSAGES)
     np.testing.assert_allclose(np.diag(scores), 1, atol=1e-6)

@@ -26,13 +26,14 @@ def passages() -> Passages:
 def test_the_larger_model_is_paired_where_it_was_recorded(
     passages: Passages, monkeypatch: pytest.MonkeyPatch, value: float, verdict: str
 ) -> None:
-    record = {"passages": {"sha256": "abc"}, "values": [value] * COUNT}
+    record = {"model": "some/large-model", "passages": {"sha256": "abc"}, "values": [value] * COUNT}
     monkeypatch.setattr(model_choice, "measurement", lambda name: record)
     perfect = Estimate.of(np.full(COUNT, 100.0), "query", key_of(sorted(one) for one in passages.relevant))
-    larger = model_choice.mpnet(passages)
+    larger = model_choice.mpnet(passages, "all-MiniLM-L6-v2")
     assert larger is not None and Claim.decide("small-is-competitive", perfect - larger).verdict == verdict
+    assert model_choice.mpnet(passages, "folder/large-model") is None, "itself"
     record["passages"] = {"sha256": "of other texts"}
-    assert model_choice.mpnet(passages) is None
+    assert model_choice.mpnet(passages, "all-MiniLM-L6-v2") is None
 
 
 def test_nothing_is_said_of_a_larger_model_without_a_record(
@@ -42,7 +43,7 @@ def test_nothing_is_said_of_a_larger_model_without_a_record(
         raise FileNotFoundError
 
     monkeypatch.setattr(model_choice, "measurement", missing)
-    assert model_choice.mpnet(passages) is None
+    assert model_choice.mpnet(passages, "all-MiniLM-L6-v2") is None
 
 
 def test_the_best_control_counts() -> None:

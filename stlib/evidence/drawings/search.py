@@ -22,7 +22,7 @@ from stlib.evidence.drawings.canvas import (
 )
 
 TABLE, ROW = 232.0, 28.0
-WORDS, COSINE, PLACE, BAR = 352.0, 528.0, 752.0, 110.0
+WORDS, COSINE, PLACE, BAR = 352.0, 540.0, 752.0, 90.0
 
 
 def search_pipeline(
@@ -51,7 +51,11 @@ def search_pipeline(
     best = np.argsort(-hybrid, kind="stable")[:rows].tolist()
     drawing = Drawing("Search", TABLE + 28 + ROW * len(best))
     _flow(drawing, query, len(passages), width)
-    for x, words, note in ((WORDS, "by words", "BM25"), (COSINE, "by meaning", "cosine"), (PLACE, "merged", "place")):
+    for x, words, note in (
+        (WORDS, "by words", "BM25 (rank)"),
+        (COSINE, "by meaning", "cosine (rank)"),
+        (PLACE, "merged", "place"),
+    ):
         drawing.text(x, TABLE - 10, words, weight="bold", anchor="end" if x == PLACE else "start")
         drawing.text(x, TABLE + 8, note, SMALL, fill=GREY, anchor="end" if x == PLACE else "start")
     most_words, most_cosine = max(float(bm25.max()), 1e-9), max(float(cosine.max()), 1e-9)
@@ -59,22 +63,24 @@ def search_pipeline(
         y, weight = TABLE + 36 + ROW * (place - 1), "bold" if passage in right else "normal"
         name = fit(passages[passage], 0.9 * (WORDS - 24), SMALL)  # bold letters are wider
         drawing.text(8, y, name, SMALL, anchor="start", weight=weight)
-        _bar(drawing, WORDS, y, bm25[passage] / most_words, f"{bm25[passage]:.1f}", ORANGE)
-        _bar(drawing, COSINE, y, cosine[passage] / most_cosine, f"{cosine[passage]:.2f}", BLUE)
+        by_words = f"({1 + int((bm25 > bm25[passage]).sum())})" if bm25[passage] > 0 else "(–)"
+        by_meaning = f"({1 + int((cosine > cosine[passage]).sum())})"
+        _bar(drawing, WORDS, y, bm25[passage] / most_words, f"{bm25[passage]:.1f} {by_words}", ORANGE)
+        _bar(drawing, COSINE, y, cosine[passage] / most_cosine, f"{cosine[passage]:.2f} {by_meaning}", BLUE)
         drawing.text(PLACE, y, str(place), SMALL, anchor="end", weight=weight)
     found = [str(place) for place, passage in enumerate(best, 1) if passage in right]
     drawing.alt = (
-        f"Documents are cut into {len(passages)} chunks and encoded once; a query is encoded, ranked by cosine and by "
-        f"BM25, and merged. Drawn are the {len(best)} best chunks"
+        f"Documents, {len(passages)} chunks of them, are encoded once; a query is encoded, chunks are ranked by cosine "
+        f"and by BM25, and the ranks are merged. Drawn are the {len(best)} best chunks"
         + (f"; the right one, in bold, is on place {', '.join(found)}." if found else ".")
     )
     return drawing
 
 
 def _bar(drawing: Drawing, x: float, y: float, share: float, number: str, fill: str) -> None:
-    """A score and its number."""
+    """A score and its number, with the rank that it gives."""
     drawing.cell(x, y - 8, BAR * max(share, 0.01), 16, fill=fill)
-    drawing.text(x + BAR + 40, y, number, SMALL, anchor="end", fill=GREY)
+    drawing.text(x + BAR + 80, y, number, SMALL, anchor="end", fill=GREY)
 
 
 def _flow(drawing: Drawing, query: str, count: int, width: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -12,7 +13,7 @@ from stlib.evidence import controls
 from stlib.evidence.estimate import Estimate, Floats, best_of, key_of
 from stlib.evidence.experiments.heatmaps import SEEDS, blank, pair_cosines
 from stlib.evidence.records import measurement
-from stlib.evidence.scores import cosine, pair_score
+from stlib.evidence.scores import cosine, pair_score, ranking_of
 
 if TYPE_CHECKING:
     from stlib.evidence.passages import Passages
@@ -21,14 +22,15 @@ if TYPE_CHECKING:
 LESSON = "01_choose_a_model"
 
 
-def mpnet(passages: Passages) -> Estimate | None:
-    """Recall@10 of all-mpnet-base-v2 from the record; `None` where it was not recorded on these very texts."""
+def mpnet(passages: Passages, model: str) -> Estimate | None:
+    """Recall@10 of all-mpnet-base-v2 from the record; `None` where it was not recorded on these very texts, and for
+    the same model, which would be compared with itself."""
     try:
         found = measurement("mpnet_documentation")
     except FileNotFoundError:
         return None
     same = found["passages"]["sha256"] == passages.attrs["sha256"] and len(found["values"]) == len(passages.queries)
-    if not same:
+    if not same or Path(found.get("model", "unknown")).name in model:
         return None
     return Estimate.of(found["values"], "query", key_of(sorted(one) for one in passages.relevant))
 
@@ -53,6 +55,11 @@ def beyond_controls(scores: dict[str, Estimate]) -> Estimate:
 
 
 def reference(study: Study) -> dict[str, Any]:
-    """Numbers that the lab quotes beside the claims; the lesson's stand in results/compare_documentation.json."""
+    """Numbers quoted beside the claims; most of the lesson's stand in results/compare_documentation.json."""
     found = pairs(study.encoder, study.pairs, study.seed)
-    return {"pairs": {name.replace(" ", "_"): one.value for name, one in found.items()}}
+    queries, texts, relevant = study.passages.queries, study.passages.texts, study.passages.relevant
+    words = {name: controls.bm25(queries, texts, stemmed=name == "stems") for name in ("stems", "spelled")}
+    return {
+        "pairs": {name.replace(" ", "_"): one.value for name, one in found.items()},
+        "bm25": {name: ranking_of(scores, relevant).value for name, scores in words.items()},
+    }

@@ -18,7 +18,7 @@ from stlib.evidence.vectors import encoded, unit
 from stlib.projection import Projection
 
 LESSON = "09_search"
-FUSION, CANDIDATES = 60, 100
+FUSION = 60
 
 
 def fused(*scores: Floats) -> Floats:
@@ -31,16 +31,16 @@ def fused(*scores: Floats) -> Floats:
     return total
 
 
-def by_way(encoder: SentenceEncoder, passages: Passages) -> dict[str, Estimate]:
-    """Recall@10 of vectors, of BM25, and of both."""
+def by_way(encoder: SentenceEncoder, passages: Passages, *, stemmed: bool = True) -> dict[str, Estimate]:
+    """Recall@10 of vectors, of BM25, and of both; BM25 by stems or by words as they are spelled."""
     dense = encoded(encoder, passages.queries) @ encoded(encoder, passages.texts).T
-    words = bm25(passages.queries, passages.texts)
+    words = bm25(passages.queries, passages.texts, stemmed=stemmed)
     found = {"vectors": dense, "BM25": words, "both": fused(dense, words)}
     return {name: ranking_of(scores, passages.relevant) for name, scores in found.items()}
 
 
-def small_index(encoder: SentenceEncoder, passages: Passages) -> dict[str, Estimate]:
-    """Recall@10 of half the numbers in one byte each, alone and with the first 100 ranked by the full vectors.
+def small_index(encoder: SentenceEncoder, passages: Passages, candidates: int = 100) -> dict[str, Estimate]:
+    """Recall@10 of half the numbers in one byte each, alone and with the first `candidates` ranked by the full vectors.
 
     The principal components are those of the passages themselves: whoever builds an index has these, and no query.
     """
@@ -53,13 +53,15 @@ def small_index(encoder: SentenceEncoder, passages: Passages) -> dict[str, Estim
     return {
         "full": ranking(queries, texts, passages.relevant),
         "small": ranking(rough_queries, stored, passages.relevant),
-        "small, rescored": ranking_of(_second_look(rough_queries, stored, queries, texts), passages.relevant,
-                                      pool=len(texts)),
+        "small, rescored": ranking_of(_second_look(rough_queries, stored, queries, texts, candidates),
+                                      passages.relevant, pool=len(texts)),
     }  # fmt: skip
 
 
-def _second_look(rough: Floats, stored: Floats, queries: Floats, texts: Floats) -> Callable[[slice], Floats]:
-    count = min(CANDIDATES, len(texts))
+def _second_look(
+    rough: Floats, stored: Floats, queries: Floats, texts: Floats, candidates: int
+) -> Callable[[slice], Floats]:
+    count = min(candidates, len(texts))
 
     def scores(rows: slice) -> Floats:
         found = np.full((rows.stop - rows.start, len(texts)), -np.inf, dtype=np.float32)
