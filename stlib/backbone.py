@@ -55,8 +55,7 @@ class Backbone(nn.Module):
     @property
     def width(self) -> int:
         """H, from the config."""
-        width: int = self.config.hidden_size
-        return width
+        return int(self.config.hidden_size)
 
     @property
     def positions(self) -> int | None:
@@ -66,8 +65,7 @@ class Backbone(nn.Module):
     @property
     def vocabulary(self) -> int:
         """How many token ids the model has embeddings for."""
-        rows: int = self.encoder.get_input_embeddings().weight.shape[0]
-        return rows
+        return len(self.encoder.get_input_embeddings().weight)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from stlib.checks import positive_integer
+from stlib.checks import positive_integer, text
 from stlib.files import as_value_error, read_json, write_json
 from stlib.pooling import pooling_modes
 from stlib.projection import ACTIVATIONS, Projection
@@ -145,16 +145,12 @@ def _read_prompts(folder: Path, layout: Layout) -> None:
     file = folder / "config_sentence_transformers.json"
     config = read_json(file) if file.exists() else {}
     prompts, default = config.get("prompts") or {}, config.get("default_prompt_name")
-    if not isinstance(prompts, dict) or not all(map(_is_text, prompts.values())):
-        raise ValueError(f"{file}: prompts must map names to texts")
+    with as_value_error(f"{file}: prompts must map names to texts"):
+        prompts = {name: text(name, value) for name, value in prompts.items()}
     if default is not None and default not in list(prompts):
         raise ValueError(f"{file}: default_prompt_name={default!r} is none of the prompts {list(prompts)}")
     layout.prompts, layout.default_prompt_name = prompts, default
     layout.similarity = config.get("similarity_fn_name") or "cosine"
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)  # half of a character is none
 
 
 def inside(folder: Path, path: object) -> Path:
@@ -171,8 +167,7 @@ def trained_heads(layout: Layout) -> dict[int, list[Path]]:
     """The Dense modules that lead to each size for which the folder has trained ones: size -> folders, in order."""
     heads = {size: [place] for size, place in layout.heads.items() if place not in layout.dense}
     if layout.dense:
-        file = layout.dense[-1] / "config.json"
-        heads[positive_integer(f"{file}: out_features", _declared_size(layout.dense[-1]))] = layout.dense
+        heads[positive_integer(f"{layout.dense[-1]}: out_features", _declared_size(layout.dense[-1]))] = layout.dense
     return heads
 
 

@@ -292,6 +292,5 @@ def _given_or_loaded(model: Any, choices: dict[str, Any]) -> SentenceTransformer
             raise ValueError("model: its weights are on the device meta, where they have shapes and no numbers")
         return model
     if not isinstance(model, (str, os.PathLike)) or not os.fspath(model):
-        got = repr(model) if isinstance(model, str) else type(model).__name__
-        raise ValueError(f"model must be a name, a path or a SentenceTransformer, got {got}")
+        raise ValueError(f"model must be a name, a path or a SentenceTransformer, got {model!r:.80}")
     return SentenceTransformer.from_pretrained(model, **choices)
