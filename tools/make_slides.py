@@ -114,8 +114,9 @@ def _cell(lesson: teaching.Lesson, heading: str, cell: Any, number: int) -> Iter
     told = (f"**Then:** {question.then}",) if question else ()
     for kind, content in outputs:
         if kind != "verdict":
-            many = content.count("<tr") > 7
-            content = content.replace('class="table"', 'class="table many"') if many else content
+            rows = content.count("<tr")
+            size = "table most" if rows > 12 else "table many" if rows > 7 else "table"
+            content = content.replace('class="table"', f'class="{size}"')
             yield Slide(kind, heading, content, True, number, told)
             told = ()
     verdicts = [one for one in map(parts.verdict_of, cell.outputs) if one]

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from stlib import hub
 from stlib.backbone import DTYPES
 from stlib.bulk.local import encode_shard
-from stlib.bulk.shards import OUTPUTS, Outcome, clear, find, kept
+from stlib.bulk.shards import OUTPUTS, Outcome, clear, find, is_empty, kept
 from stlib.checks import choice, positive_integer
 from stlib.encoder import SentenceEncoder
 from stlib.files import first_line, warn
@@ -84,8 +84,8 @@ def encode_files(
 
     Raises:
         FileNotFoundError: no such input, or no such model.
-        ValueError: an argument outside what is allowed; no such column in the first shard; a folder `out` that holds
-            shards of another model or of other settings.
+        ValueError: an argument outside what is allowed; no such column in the first shard that has any; a folder `out`
+            that holds shards of another model or of other settings, or a folder in the place of one.
         FailedShards: some shards hold a row without a text, changed meanwhile, or could not be read or written.
         ImportError: a package is missing for the engine or for an address.
     """
@@ -95,7 +95,8 @@ def encode_files(
     _check_engine(engine, address, actors)
     if options and isinstance(encoder, SentenceEncoder):
         raise ValueError(f"{', '.join(options)}: already decided by the encoder")
-    next(read_batches(shards[0].source, [column], 1))  # the column is there
+    first = next((shard for shard in shards if not is_empty(shard.source)), shards[0])
+    next(read_batches(first.source, [column], 1))  # the column is there
     encoder = encoder if isinstance(encoder, SentenceEncoder) else SentenceEncoder(encoder, **options)
     prompt, truncation = encoder.model.prompt(None, prompt_name), encoder.truncation
     settings = {"model": encoder.identity(), "column": column, "prompt": prompt}

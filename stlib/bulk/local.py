@@ -6,13 +6,12 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from posixpath import dirname, join
+from posixpath import dirname
 from typing import IO, Any
-from uuid import uuid4
 
 import numpy as np
 
-from stlib.bulk.shards import BESIDE, MARK, Outcome, Shard, at, is_local, state
+from stlib.bulk.shards import MARK, Outcome, Shard, at, beside, is_empty, is_local, state
 from stlib.encoder import SentenceEncoder
 from stlib.tables import read_texts
 
@@ -39,7 +38,7 @@ def encode_shard(
 
     def vectors() -> Iterator[np.ndarray]:
         row = 1  # the first row of data, as in the errors of the reader
-        for texts in read_texts(shard.source, column, chunk_rows):
+        for texts in () if is_empty(shard.source) else read_texts(shard.source, column, chunk_rows):
             counts = np.array(encoder.token_counts([prompt + text for text in texts]))
             (cut,) = np.nonzero(counts > encoder.max_length)
             if len(cut) and truncation == "error":
@@ -62,9 +61,9 @@ def encode_shard(
 
 def _write(target: str, chunks: Iterable[np.ndarray], dimension: int, mark: dict[str, Any]) -> int:
     files, path = at(target)
-    folder = join(dirname(path), BESIDE)  # on the same disk
-    files.makedirs(folder, exist_ok=True)
-    fresh = join(folder, uuid4().hex)  # this call's alone, should a worker that was taken for dead still write its own
+    fresh = beside(path)
+    if not files.isdir(dirname(path)):
+        files.makedirs(dirname(path), exist_ok=True)
     write = _write_npy if target.lower().endswith(".npy") else _write_parquet
     try:
         with files.open(fresh, "wb") as file:

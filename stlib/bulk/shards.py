@@ -5,12 +5,18 @@ An address is a path, or whatever fsspec knows (`s3://…`, where its package, s
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
+import socket
+import time
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from posixpath import basename, dirname, join, relpath, splitext
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
@@ -19,7 +25,7 @@ from stlib.tables import SUFFIXES
 
 OUTPUTS = (".npy", ".parquet")
 MARK = "stlib"  # the key under which a Parquet shard's metadata say what it was made of
-BESIDE = ".stlib-new"  # the folder in which outputs are written before they are renamed: no data by its name
+BESIDE = re.compile(r"\.stlib-new-\w+-(\d+)-(.+)")  # what is written before it is renamed: no data by its name
 
 
 class Shard(NamedTuple):
@@ -97,12 +103,43 @@ def _address(files: Any, path: str) -> str:
     return path if is_local(files) else str(files.unstrip_protocol(path))
 
 
+def beside(path: str) -> str:
+    """Where to write what will stand at `path`: on the same disk, under a new name that tells which process is at it.
+
+    It is this call's alone, should a worker that was taken for dead still write its own.
+    """
+    return join(dirname(path), f".stlib-new-{uuid4().hex}-{os.getpid()}-{_here()}")
+
+
 def clear(shards: Sequence[Shard]) -> None:
-    """Remove what killed runs have left beside the outputs."""
+    """Remove what killed runs have left beside the outputs, and nothing that another run is at."""
     places = [at(shard.target) for shard in shards]  # where links lead
-    for path, files in {join(dirname(path), BESIDE): files for files, path in places}.items():
-        if files.exists(path):
-            files.rm(path, recursive=True)
+    for folder, files in {dirname(path): files for files, path in places}.items():
+        for path in files.ls(folder, detail=False) if files.isdir(folder) else ():
+            with contextlib.suppress(FileNotFoundError, NotImplementedError):  # just renamed; or a disk without times
+                if (name := BESIDE.fullmatch(basename(path))) and _is_left(files, path, int(name[1]), name[2]):
+                    files.rm_file(path)
+
+
+def _is_left(files: Any, path: str, process: int, where: str) -> bool:
+    """Whether its process is dead; of one elsewhere, whether it has not grown for a day."""
+    import psutil  # ipykernel needs it as well
+
+    if where == _here():
+        return not psutil.pid_exists(process)
+    return bool(time.time() - files.modified(path).timestamp() > 24 * 3600)
+
+
+def _here() -> str:
+    """Among which processes a number stands for one: a machine, or a container on it."""
+    space = Path("/proc/self/ns/pid")  # only Linux has it
+    return f"{socket.gethostname()}.{space.stat().st_ino}" if space.exists() else socket.gethostname()
+
+
+def is_empty(source: str) -> bool:
+    """No bytes at all, as some writers leave where a part has no rows. (Parquet has some even then.)"""
+    files, path = at(source)
+    return not path.lower().endswith(".parquet") and files.size(path) == 0
 
 
 def state(address: str) -> str:
@@ -115,12 +152,15 @@ def kept(shard: Shard, settings: dict[str, str], truncation: str, replace: bool)
     """The shard where an earlier run left it whole: made with these settings of this very input. Else `None`.
 
     Raises:
-        ValueError: what is there was made with other settings or by another program, and may not be replaced.
+        ValueError: what is there is a folder, or was made with other settings or by another program, and may not be
+            replaced.
     """
     from pyarrow import ArrowInvalid, parquet
 
     files, path = at(shard.target)
     if not files.isfile(path):
+        if files.isdir(path):  # a new file would be moved into it
+            raise ValueError(f"{shard.target} is a folder: choose another out, or remove it")
         return None
     try:
         with files.open(path) as file:

@@ -18,6 +18,8 @@ from stlib.evidence.passages import Passages, hashed
 SUFFIXES = (".md", ".rst", ".txt")
 WORDS = 200  # of a section, at most
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+HASHED, UNDERLINE = re.compile(r"(#{1,6})\s+(\S.*)"), re.compile(r"(={3,}|-{3,})\s*")  # titles in plain text
+HTML = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>|</?[a-zA-Z!?][^>]*>", re.DOTALL | re.IGNORECASE)
 RULE = re.compile(r"([=\-~^\"'`#*+:.])\1{2,}\s*")  # under a title in reStructuredText
 INLINE = {"text", "codespan", "emphasis", "strong", "link", "image", "softbreak", "linebreak"}
 
@@ -91,24 +93,42 @@ def _sections(folder: Path, file: Path, words: int) -> Iterator[Section]:
         content = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{name}: expected UTF-8 text; byte {error.start + 1} is not ({error.reason})") from None
-    content = _hashed_titles(content) if file.suffix.lower() == ".rst" else FRONT_MATTER.sub("", content)
-    parse = mistune.create_markdown(renderer="ast", plugins=["table"])
     titles: dict[int, str] = {}  # level -> the heading in force
     text: list[str] = []
-    for block in [*parse(content), {"type": "heading", "attrs": {"level": 1}}]:
-        if block["type"] != "heading":
-            text += _words(block)
+    for level, found in [*READERS[file.suffix.lower()](content), (1, [])]:
+        if not level:
+            text += found
             continue
         if body := " ".join(text[:words]):
             yield Section(name, tuple(titles.values()) or (re.sub(r"[_-]+", " ", file.stem),), body)
-        level = block["attrs"]["level"]
         titles = {above: title for above, title in titles.items() if above < level}
-        titles[level], text = " ".join(_words(block)) or "…", []
+        titles[level], text = " ".join(found) or "…", []
+
+
+def _markdown(content: str) -> Iterator[tuple[int, list[str]]]:
+    """The words of each piece, and its level where it is a heading, else 0."""
+    parse: Any = mistune.create_markdown(renderer="ast", plugins=["table"])
+    for block in parse(FRONT_MATTER.sub("", content)):
+        yield block["attrs"]["level"] if block["type"] == "heading" else 0, _words(block)
+
+
+def _plain_text(content: str) -> Iterator[tuple[int, list[str]]]:
+    """As `_markdown`, of lines whose marks are no marks: a heading begins with # or stands alone and underlined."""
+    lines = ["", *content.splitlines(), ""]
+    for above, line, below in zip(lines, lines[1:], lines[2:], strict=False):
+        if hashed_title := HASHED.fullmatch(line):
+            yield len(hashed_title[1]), hashed_title[2].split()
+        elif line.strip() and not above.strip() and UNDERLINE.fullmatch(below):
+            yield 1 if below[0] == "=" else 2, line.split()
+        elif not UNDERLINE.fullmatch(line):
+            yield 0, line.split()
 
 
 def _words(block: dict[str, Any]) -> list[str]:
-    """The words of a piece of Markdown, without code that stands apart and without HTML."""
-    if block["type"] in ("block_code", "block_html", "inline_html"):
+    """The words of a piece of Markdown, without code that stands apart and without the tags of HTML."""
+    if block["type"] == "block_html":
+        return unescape(HTML.sub(" ", block["raw"])).split()
+    if block["type"] in ("block_code", "inline_html"):
         return []
     inside = [block] if "raw" in block else block.get("children", [])
     if all("raw" in part or part["type"] in INLINE for part in inside):
@@ -135,3 +155,6 @@ def _hashed_titles(content: str) -> str:
         elif not RULE.fullmatch(line):
             made.append(plain(line) if line[:1].strip() else line)
     return "\n".join(made)
+
+
+READERS = {".md": _markdown, ".rst": lambda content: _markdown(_hashed_titles(content)), ".txt": _plain_text}

@@ -7,6 +7,7 @@ be used. Several tasks share one encoder, each with its weight.
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -20,7 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stlib.evidence.training_checkpoint import mark_of, read, write
 from stlib.model import SentenceTransformer
+from stlib.tokens import BareTokenizer
 
 # ------------------------------------------------------------------------------------------------------------- losses
 
@@ -59,13 +62,21 @@ class Task(Protocol):
 
 
 def embed(model: SentenceTransformer, texts: Sequence[str]) -> Tensor:
-    """Vectors [n, D] that can be trained on, padded to the longest text and cut at the model's limit."""
-    device = next(model.parameters()).device
+    """Vectors [n, D] that can be trained on, padded to the longest text and cut at the model's limit.
+
+    As in `encode`, the model's default prompt, where it has one, stands before each text.
+    """
+    device, prompt = next(model.parameters()).device, model.prompt()
     tokens = model.tokenizer(
-        list(texts), padding=True, truncation=True, max_length=model.max_length, return_tensors="pt"
-    ).to(device)
-    vectors: Tensor = model(tokens["input_ids"], tokens["attention_mask"])
-    return vectors
+        [prompt + text for text in texts], padding=True, truncation=True, max_length=model.max_length,
+        return_tensors="pt",
+    ).to(device)  # fmt: skip
+    ids, mask = tokens["input_ids"], tokens["attention_mask"]
+    if not prompt or model.include_prompt:
+        vectors: Tensor = model(ids, mask)
+        return vectors
+    skip = BareTokenizer(model.tokenizer).prompt_length(prompt, model.max_length)
+    return model.head(model.backbone(ids, mask), mask, skip=skip)
 
 
 @dataclass
@@ -91,7 +102,7 @@ class Search:
 
 @dataclass
 class Grade:
-    """Pairs with a score: CoSENT. ValueError: fewer than two pairs, lists of other lengths, or one score throughout."""
+    """Pairs with a score: CoSENT. ValueError: fewer than two pairs, lists of other lengths, NaN, or one score only."""
 
     sentences1: Sequence[str]
     sentences2: Sequence[str]
@@ -99,6 +110,9 @@ class Grade:
 
     def __post_init__(self) -> None:
         _check_columns(sentences1=self.sentences1, sentences2=self.sentences2, scores=self.scores)
+        for row, score in enumerate(self.scores):
+            if score != score:  # NaN, which is above and below nothing: no order to learn
+                raise ValueError(f"scores[{row}]: expected a number, got {score}")
         if len(set(self.scores)) < 2:
             raise ValueError(f"scores: all are {self.scores[0]}, so there is no order to learn")
 
@@ -171,7 +185,10 @@ def _check_columns(**columns: Sequence[Any]) -> None:
 
 @dataclass(frozen=True)
 class Training:
-    """What happened: losses [steps], and (step, score) wherever `judge` looked; `best` is the step that was kept."""
+    """What happened: losses [steps], and (step, score) wherever `judge` looked.
+
+    `best` is the step whose weights were kept; 0: the last one's, since there was no score but NaN.
+    """
 
     losses: list[float]
     scores: list[tuple[int, float]]
@@ -205,37 +222,39 @@ def train(
         tasks: one, or {name: (task, weight)}: the weighted losses of a batch of each add up.
         accumulate: how many batches make a step, for little memory; contrastive negatives stay within one batch.
         precision: "bfloat16" computes in it and keeps the weights in float32.
-        judge: a score of the model on held-out data, higher is better, taken every `look_every` steps; the weights that
-            scored best come back at the end. `patience`: stop after so many looks without a better one.
-        checkpoint: a file, written beside and renamed at every look; the same call goes on from it after a kill.
+        judge: a score of the model on held-out data, higher is better and NaN is worst, taken every `look_every` steps;
+            the weights that scored best come back at the end. `patience`: stop after so many looks without a better.
+        checkpoint: a file, written beside and renamed at every look. After a kill the same call, on the model as it was
+            at the start, goes on from it; once all is done it only gives back what is there. `steps` may become more.
 
     Raises:
-        ValueError: an argument outside what is allowed.
+        ValueError: an argument outside what is allowed; a checkpoint that cannot be read, is of a run on other start
+            weights, tasks or settings, or has done more than `steps`.
     """
-    weighted = dict(tasks) if isinstance(tasks, Mapping) else {"task": (tasks, 1.0)}
-    _check_arguments(steps, batch, accumulate, look_every, precision, judge, patience)
-    parts = nn.ModuleDict({"model": model})
-    parts.update({name: task.head for name, (task, _) in weighted.items() if isinstance(task, Classify)})
+    weighted = list(tasks.values()) if isinstance(tasks, Mapping) else [(tasks, 1.0)]
+    _check_arguments(weighted, steps, batch, accumulate, look_every, precision, judge, patience)
+    heads = nn.ModuleList(task.head for task, _ in weighted if isinstance(task, Classify))
+    parts, mark, saved = nn.ModuleDict({"model": model, "heads": heads}), "", None
+    if checkpoint is not None:
+        mark = mark_of(model, heads, weighted, [batch, rate, warm_up, clip, accumulate, precision, seed])
+        saved = read(Path(checkpoint), mark, steps)
     device = next(model.parameters()).device
     parts.to(device)
     trained = [weight for weight in parts.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=rate)
+    optimizer.zero_grad()  # what others have left on the model is no part of the first step
     rising = max(1, round(warm_up * steps))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / rising, (steps - step) / max(1, steps - rising + 1))
     )
     history = Training([], [], 0)
     best, first = None, 0
-    if checkpoint is not None and Path(checkpoint).is_file():
-        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    if saved is not None:
         parts.load_state_dict(saved["parts"])
         optimizer.load_state_dict(saved["optimizer"])
         schedule.load_state_dict(saved["schedule"])
-        history, best, first = (
-            Training(saved["losses"], saved["scores"], saved["best_step"]),
-            saved["best"],
-            saved["step"],
-        )
+        history = Training(saved["losses"], saved["scores"], saved["best_step"])
+        best, first = saved["best"], saved["step"]
 
     was_training = model.training
     with (
@@ -243,6 +262,8 @@ def train(
         _bar(steps, first, show_progress) as bar,
     ):
         for step in range(first, steps):
+            if patience is not None and _looks_since(history) >= patience:
+                break
             torch.manual_seed(seed * 1_000_003 + step)
             parts.train()
             total = 0.0
@@ -250,7 +271,7 @@ def train(
                 with torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext():
                     losses = [
                         weight * task.loss(model, _rows(len(task), batch, step * accumulate + turn, seed))
-                        for task, weight in weighted.values()
+                        for task, weight in weighted
                     ]
                     loss = torch.stack(losses).sum() / accumulate
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -266,17 +287,17 @@ def train(
             if judge is not None:
                 parts.eval()
                 history.scores.append((step + 1, float(judge(model))))
-                if history.scores[-1][1] >= max(score for _, score in history.scores):
+                latest, numbers = history.scores[-1][1], [score for _, score in history.scores if not math.isnan(score)]
+                if numbers and latest >= max(numbers):  # NaN is not
                     best = copy.deepcopy(parts.state_dict())
                     history = Training(history.losses, history.scores, step + 1)
             if checkpoint is not None:
-                _save(Path(checkpoint), {
+                write(Path(checkpoint), {
+                    "mark": mark,
                     "parts": parts.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(),
                     "losses": history.losses, "scores": history.scores, "best": best, "best_step": history.best,
                     "step": step + 1,
                 })  # fmt: skip
-            if patience is not None and _looks_since(history) >= patience:
-                break
     if best is not None:
         parts.load_state_dict(best)
     model.train(was_training)
@@ -284,8 +305,17 @@ def train(
 
 
 def _check_arguments(
-    steps: int, batch: int, accumulate: int, look_every: int, precision: str, judge: Any, patience: int | None
+    tasks: Sequence[Any],
+    steps: int,
+    batch: int,
+    accumulate: int,
+    look_every: int,
+    precision: str,
+    judge: Any,
+    patience: int | None,
 ) -> None:
+    if not tasks:
+        raise ValueError("tasks: expected at least 1, got none")
     for name, value in (("steps", steps), ("batch", batch), ("accumulate", accumulate), ("look_every", look_every)):
         if value < 1:
             raise ValueError(f"{name}: expected at least 1, got {value}")
@@ -299,20 +329,14 @@ def _check_arguments(
 
 def _rows(n: int, batch: int, number: int, seed: int) -> NDArray[np.intp]:
     """The batch of that number: a new order of all rows each time round."""
-    places = number * batch + np.arange(min(batch, n))
+    batch = min(batch, n)
+    places = number * batch + np.arange(batch)
     rounds = {turn: np.random.default_rng((seed, turn)).permutation(n) for turn in np.unique(places // n).tolist()}
     return np.array([rounds[place // n][place % n] for place in places.tolist()], dtype=np.intp)
 
 
 def _looks_since(history: Training) -> int:
     return sum(step > history.best for step, _ in history.scores)
-
-
-def _save(path: Path, state: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    torch.save(state, beside)
-    beside.replace(path)
 
 
 def _bar(steps: int, first: int, show: bool) -> Any:

@@ -211,7 +211,9 @@ def advice(answers: Mapping[str, Answer], costs: Mapping[str, Cost]) -> tuple[st
     """The candidate to take, and one sentence that says why. The first answer decides; the others may object."""
     kind, answer = next(iter(answers.items()))
     by, choice = points(answer.margin), cheapest(answer.best, costs)
-    if len(answer.best) == 1 and len(answer.estimates) > 1:
+    if len(answer.estimates) == 1:
+        sentence = f"Nothing was compared: {choice} alone could be tried."
+    elif len(answer.best) == 1:
         sentence = f"Take {choice}: each other candidate is shown to lose {by} or more of {answer.measure}."
     elif choice in answer.safe:
         many = len(answer.best)

@@ -29,6 +29,7 @@ from stlib.evidence.scores import cosine
 from stlib.evidence.vectors import encoded, pooled, unit
 from stlib.pooling import POOLING_MODES
 from stlib.review.answers import Cost
+from stlib.tokens import FILES
 
 Ranker = Callable[[slice], Floats]
 """Scores [rows, p] of a slice of the queries with all passages."""
@@ -78,6 +79,7 @@ class Recipe:
         """What can be known before anything is loaded. ValueError in one line."""
         try:
             layout = checkpoint.read_layout(hub.resolve(self.model, self.options.get("revision")))
+            check_files(layout.transformer)
         except (OSError, ValueError) as error:
             raise ValueError(f"candidate {self.text!r}: {' '.join(str(error).split())}") from error
         size, sizes = self.options.get("output_dim"), sorted(checkpoint.trained_heads(layout))
@@ -98,6 +100,13 @@ class Recipe:
             encoder = _untrained(encoder)
         options = self.options
         return Encoded(self.name, encoder, options.get("prompt_name"), options.get("pca"), "pooling" in options)
+
+
+def check_files(folder: Path) -> None:
+    """ValueError: no config, no weights or no tokenizer there."""
+    weights = [*folder.glob("*.safetensors"), *folder.glob("*.bin")]
+    if not (folder / "config.json").is_file() or not weights or not any((folder / name).is_file() for name in FILES):
+        raise ValueError(f"{folder} holds no model: it needs config.json, weights and a tokenizer")
 
 
 def _untrained(encoder: SentenceEncoder) -> SentenceEncoder:
@@ -295,6 +304,20 @@ class TfIdf(Words):
 
     def place(self, texts: Sequence[str]) -> Floats:
         return controls.tfidf_vectors(texts)
+
+
+class Chance(TfIdf):
+    """It guesses, at once. Where it cannot be tried, the data are at fault and no candidate."""
+
+    def rank(self, passages: Passages) -> Ranker:
+        rng, width = np.random.default_rng(0), len(passages.texts)
+        return lambda rows: rng.random((len(passages.queries[rows]), width), dtype=np.float32)
+
+    def compare(self, pairs: pd.DataFrame) -> Floats:
+        return np.random.default_rng(0).random(len(pairs))
+
+    def place(self, texts: Sequence[str]) -> Floats:
+        return np.random.default_rng(0).standard_normal((len(texts), 8))
 
 
 # --------------------------------------------------------------------------------------------- what was measured before

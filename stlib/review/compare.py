@@ -19,14 +19,15 @@ import numpy as np
 import pandas as pd
 
 from stlib import hub
+from stlib.evidence import controls
 from stlib.evidence.estimate import Estimate, best_of
 from stlib.evidence.passages import Passages
 from stlib.evidence.records import machine, now, public_name, versions
 from stlib.review.answers import Against, Answer, Cost, Slice, advice, sliced
-from stlib.review.candidates import Candidate, Encoded, Recipe, Recorded, named, word_counters
+from stlib.review.candidates import Candidate, Chance, Encoded, Recipe, Recorded, named, word_counters
 from stlib.review.cells import path_hider
 from stlib.review.known_texts import declared, known
-from stlib.review.trials import STOPS, Disagreement, Trial, Tried, timed, trials
+from stlib.review.trials import FIRST, STOPS, Disagreement, Trial, Tried, timed, trials
 
 SAMPLE = 96
 """Texts that are encoded in each round of timing."""
@@ -170,7 +171,15 @@ def compare(
     given = named(candidates)
     tasks = trials(passages, sentences, pairs)
     baseline = _baseline(baseline, given)
+    for kind, task in tasks.items():
+        try:
+            task.run(Chance("chance", controls.bm25_index))
+        except ValueError as error:
+            raise ValueError(f"{kind}: nothing can be measured on them: {error}") from error
     standing, found, failed = _tried({**given, **word_counters()}, tasks, say)
+    tasks = {kind: task for kind, task in tasks.items() if found[kind]}
+    if not tasks:
+        raise ValueError(f"candidates: none could be tried: {'; '.join(map(': '.join, failed.items()))}")
     texts = next(iter(tasks.values())).texts
     chosen = np.random.default_rng(seed).permutation(len(texts))[:sample]
     costs = _costs(standing, [texts[number] for number in chosen], rounds, failed, say)
@@ -209,7 +218,7 @@ def compare(
             task.disagreements(tries[disputed[0]], tries[disputed[1]]) if set(disputed) <= set(tries) else []
         ),
         about={name: _about(standing[name]) for name in names},
-        warnings=_warnings(standing, names, sources, answers, costs),
+        warnings=_warnings(standing, names, sources, answers, costs, len(passages.texts) if passages else None),
         not_tried=_not_tried(tasks, sentences),
         data={kind: {name: told.get(name) for name in _TOLD} for kind, told in sources.items()},
         seed=seed,
@@ -333,6 +342,7 @@ def _warnings(
     sources: Mapping[str, Mapping[str, Any]],
     answers: Mapping[str, Answer],
     costs: Mapping[str, Cost],
+    pool: int | None,
 ) -> list[str]:
     found = []
     for kind, told in sources.items():
@@ -347,6 +357,8 @@ def _warnings(
                 found.append(
                     f"Texts of the {kind} ({told.get('name', 'given')}) may be known to {who}, trained on {training}."
                 )
+    if pool is not None and pool <= FIRST:
+        found.append(f"The pool has {pool} passages: all of them are among the first {FIRST}, so recall says nothing.")
     for kind, answer in answers.items():
         units = answer.estimates[answer.baseline].units
         if units < 50:

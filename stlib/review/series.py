@@ -31,6 +31,7 @@ from stlib.evidence import corpora
 from stlib.evidence.records import Record
 from stlib.evidence.study import LIMITS, Study
 from stlib.review import page
+from stlib.review.candidates import check_files
 from stlib.review.cells import path_hider
 from stlib.review.execution import Runner
 from stlib.review.page import Result, Review
@@ -185,9 +186,7 @@ def _check_data(given: Mapping[str, Any]) -> None:
 def _check_model(model: str) -> None:
     """ValueError in one line: there is no model of that name or in that folder."""
     try:
-        place = checkpoint.read_layout(hub.resolve(model)).transformer
-        if not (place / "config.json").is_file() or not [*place.glob("*.safetensors"), *place.glob("*.bin")]:
-            raise ValueError(f"{place} holds no model: it needs config.json and weights")
+        check_files(checkpoint.read_layout(hub.resolve(model)).transformer)
     except (ValueError, OSError) as error:
         line = one_line(error)
         raise ValueError(line if line.startswith("model") else f"model: {line}") from error

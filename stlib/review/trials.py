@@ -23,6 +23,8 @@ STOPS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 """What ends a comparison. Whatever else comes out of a model costs that candidate only, a panic of a tokenizer in Rust
 too, which is no `Exception`."""
 SHOWN = 20
+FIRST = 10
+"""Of a ranking, so many are looked at."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Search:
             found[rows, : min(3, block.shape[1])] = top(block, min(3, block.shape[1]))
             return block
 
-        estimate = ranking_of(scores, self.data.relevant, pool=len(self.data.texts))
+        estimate = ranking_of(scores, self.data.relevant, FIRST, pool=len(self.data.texts))
         return Tried(estimate, (ranks, found))
 
     def columns(self) -> dict[str, Sequence[object]]:

@@ -157,7 +157,7 @@ def test_a_perplexity_that_breaks_the_islands_is_noticed(given: Any) -> None:
     assert abs(found["perplexity 50"].value) < 1
     assert verdict("perplexity-hardly-matters", found) == "does not hold"
     steady = clusters.perplexities(given(of_topics(1.0), islands(True)), SENTENCES)
-    assert verdict("perplexity-hardly-matters", steady) == "holds"
+    assert steady is not None and all(one.value == 0 and one.interval() != (0, 0) for one in steady.values())
 
 
 @pytest.mark.parametrize(("turned", "expected"), [(True, "does not hold"), (False, "holds")])

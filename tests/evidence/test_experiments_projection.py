@@ -18,6 +18,8 @@ from stlib.evidence.passages import Passages
 from stlib.evidence.vectors import unit
 
 COUNT, WIDTH = 240, 24
+MANY = 960
+"""So many that a point more or less is told apart even where all queries agree."""
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
@@ -43,7 +45,7 @@ def a_search(
 
 @pytest.mark.parametrize(("dimensions", "verdict"), [(8, "holds"), (24, "does not hold")])
 def test_half_the_size_will_do_where_the_other_half_is_empty(dimensions: int, verdict: str) -> None:
-    search = a_search(dimensions, error=0.2 if dimensions == 8 else 1.2)
+    search = a_search(dimensions, error=0.2 if dimensions == 8 else 1.2, count=MANY)
     found = projection.minus_full(search, projection.pca(search, WIDTH // 2))
     assert Claim.decide("half-the-size-will-do", found).verdict == verdict
 
@@ -51,7 +53,7 @@ def test_half_the_size_will_do_where_the_other_half_is_empty(dimensions: int, ve
 @pytest.mark.parametrize(("dimensions", "verdict"), [(4, "holds"), (24, "does not hold")])
 def test_a_sixth_of_the_bytes_will_do_where_little_is_needed(dimensions: int, verdict: str) -> None:
     assert projection.two_thirds(a_search(4)) == 16
-    found = projection.sixth_of_the_bytes(a_search(dimensions, error=0.05 if dimensions == 4 else 1.2))
+    found = projection.sixth_of_the_bytes(a_search(dimensions, error=0.05 if dimensions == 4 else 1.2, count=MANY))
     assert Claim.decide("sixth-of-the-bytes-will-do", found).verdict == verdict
 
 
@@ -70,7 +72,8 @@ def test_a_random_map_counts_its_draws_as_well() -> None:
     found = projection.random_map(search, 12, range(4))
     assert [part.kind for part in found.parts] == ["query", "seed"] and len(found.parts[1]) == 4
     assert projection.minus_full(search, found).value < -5
-    enough = projection.minus_full(a_search(2, error=0.01), projection.random_map(a_search(2, error=0.01), 16))
+    easy = a_search(2, error=0.01, count=MANY)
+    enough = projection.minus_full(easy, projection.random_map(easy, 16))
     assert Claim.decide("random-projection-will-do", enough).verdict == "holds"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from stlib import SentenceEncoder
 from stlib.evidence.claims import Claim
 from stlib.evidence.experiments import speed
 from stlib.evidence.passages import from_table
+from stlib.fast import FastBackbone
 from stlib.linear import operators_work
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,8 +46,24 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_all_ways_give_the_same_vectors(study: Any) -> None:
     bare = speed.plain(study.encoder)
     assert not bare.packed and study.encoder.packed
-    for vectors in (bare.encode(TEXTS), speed.padded(bare, TEXTS, batch=5)):
+    apart = speed.BucketByBucket(study.model, truncation="ignore", device="cpu")
+    for vectors in (bare.encode(TEXTS), apart.encode(TEXTS), speed.padded(bare, TEXTS, batch=5)):
         assert np.abs(vectors - study.encoder.encode(TEXTS)).max() < 1e-5
+
+
+def test_bucket_by_bucket_no_product_takes_tokens_of_two_lengths(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    states_of = FastBackbone.__call__
+
+    def listened(self: FastBackbone, groups: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        taken.append(len(groups))
+        return states_of(self, groups)
+
+    monkeypatch.setattr(FastBackbone, "__call__", listened)
+    for encoder in (study.encoder, speed.BucketByBucket(study.model, truncation="ignore", device="cpu")):
+        encoder.encode(TEXTS)
+    lengths = len(set(study.encoder.token_counts(TEXTS)))
+    assert taken == [lengths, *[1] * lengths]
 
 
 def test_padding_is_what_lies_between_a_text_and_the_longest_of_its_batch() -> None:
@@ -55,7 +73,7 @@ def test_padding_is_what_lies_between_a_text_and_the_longest_of_its_batch() -> N
 
 def test_processes_are_the_units(study: Any) -> None:
     found = speed.measured(study, processes=2)
-    assert list(found) == ["share", "buckets", "packing", "bfloat16"]
+    assert list(found) == ["share", "buckets", "weights", "together", "bfloat16", "packing"]
     assert found["buckets"] is not None and (found["buckets"].units, found["buckets"].unit) == (2, "process")
     assert (found["share"] is None) == (found["packing"] is None)
     assert speed.measured(study, processes=2) is found, "measured once"

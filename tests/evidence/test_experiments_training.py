@@ -12,6 +12,7 @@ import pytest
 from stlib.evidence.experiments import training as trial
 from stlib.evidence.passages import Passages
 from stlib.evidence.records import measurement
+from stlib.evidence.scores import split_groups
 
 
 def passages(n: int = 60, links: int = 20) -> Passages:
@@ -29,6 +30,17 @@ def test_linked_passages_stay_on_one_side() -> None:
     held = {int(text.split()[1]) for text in sides.held_out.texts}
     assert len(held) >= 20 and not held & set(sides.learn) and len(held) + len(sides.learn) == 60
     assert all((row in held) == (row ^ 1 in held) for row in range(20))
+
+
+def test_equal_texts_stay_on_one_side() -> None:
+    """As of a folder in which two headings stand over the same words; and a query may be asked of two texts."""
+    data = passages(60, 0)
+    texts, queries = [f"text {row // 2}" for row in range(40)] + data.texts[40:], [*data.queries[:58], "twice", "twice"]
+    data = replace(data, texts=texts, queries=queries)
+    for seed in range(5):
+        sides = trial.split(data, held_out=20, seed=seed)
+        task = trial.search_task(data, sides.learn)
+        assert not {*task.passages} & {*sides.held_out.texts} and not {*task.queries} & {*sides.held_out.queries}
 
 
 def test_the_held_out_side_is_a_pool_of_its_own() -> None:
@@ -91,6 +103,11 @@ def test_no_step_changes_nothing_and_many_help_where_there_is_something_to_learn
     assert set(trial.gains(data, [100, 10_000], (0, 1))) == {100}
 
 
+@pytest.mark.parametrize("n", [4, 40])
+def test_where_there_are_few_pairs_all_of_them_are_trained_on(n: int) -> None:
+    assert [*trial.gains(world(n), [30, 100], (0, 1))] == [n - len(world(n).held_queries)]
+
+
 def test_two_tasks_are_judged_against_each_alone() -> None:
     found = trial.two_tasks(world(), 100, (0.1, 1.0), (0, 1))
     assert found is not None and set(found.search) == set(found.labels) == {0.1, 1.0}
@@ -100,6 +117,25 @@ def test_two_tasks_are_judged_against_each_alone() -> None:
 def test_passages_without_labels_have_no_second_task() -> None:
     data = world()
     assert trial.two_tasks(trial.Frozen(**{**vars(data), "labels": [""] * len(data.labels)}), 50) is None
+
+
+def test_where_the_pairs_that_are_drawn_have_one_label_there_is_no_second_task() -> None:
+    data = world()
+    rare = replace(data, labels=["a"] * (len(data.labels) - 1) + ["b"])
+    assert trial.two_tasks(rare, 50, (1.0,), (0, 1)) is None
+
+
+def test_passages_without_a_label_are_no_class_of_their_own() -> None:
+    data = world()
+    some = replace(data, labels=["" if row % 2 else label for row, label in enumerate(data.labels)])
+    some.sides.held_out.labels[:40] = [""] * 40
+    assert trial.probe_of(some, 100, 0).names == ["a", "b"]
+    found = trial.two_tasks(some, 100, (1.0,), (0, 1))
+    assert found is not None and found.probe.units == len(some.held_passages) - 40
+    assert np.isfinite(found.search[1.0].value)
+    sparse = replace(data, labels=["a", "b", *[""] * (len(data.labels) - 2)])  # most batches hold none
+    sparse_found = trial.two_tasks(sparse, len(data.labels), (1.0,), (0, 1))
+    assert sparse_found is not None and np.isfinite(sparse_found.search[1.0].value)
 
 
 def test_the_record_of_all_layers_is_that_of_these_passages_and_of_no_others() -> None:
@@ -169,3 +205,16 @@ def test_grades_without_meaning_teach_nothing_that_holds_elsewhere() -> None:
 @pytest.mark.usefixtures("meaning_and_noise")
 def test_pairs_that_cannot_be_halved_are_not_judged(groups: int, grades: Callable[[int], Sequence[float]]) -> None:
     assert trial.gain_on_pairs(None, graded(groups, grades)) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("meaning_and_noise")
+def test_anchors_that_share_sentences_stay_on_one_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two anchors over the same sentences: without that link each half would hold what the other has learned."""
+    table = graded(80, lambda group: (0, 1, 2, 3))
+    table["anchor"] = [f"{anchor}.{row % 2}" for row, anchor in enumerate(table["anchor"])]
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr(
+        trial, "split_groups", lambda groups, seed: (seen.append(groups), split_groups(groups, seed))[1]
+    )
+    assert trial.gain_on_pairs(None, table) is not None  # type: ignore[arg-type]
+    assert len(set(seen[0])) == 80 and table["anchor"].nunique() == 160

@@ -144,6 +144,19 @@ def test_a_heatmap_of_a_few_sentences_has_numbers_and_one_of_many_has_none():
     assert len(figures.heatmap(np.eye(30)).axes[0].texts) == 0
 
 
+def test_sentences_too_long_for_a_column_are_numbered_in_the_rows_and_columns_of_a_square():
+    axes = figures.heatmap(np.eye(2), ["The cat is asleep on the sofa.", "A kitten naps."]).axes[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1", "2"]
+    rows = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert rows == ["1. The cat is asleep on the sofa.", "2. A kitten naps."]
+
+
+def test_panels_of_one_unit_can_be_given_the_same_decimals():
+    small = {"mean": estimate(-0.25), "cls": estimate(1.5)}
+    assert list(named(figures.interval_plot(small, "points").axes[0])) == ["−0.25", "1.50"]
+    assert list(named(figures.interval_plot(small, "points", decimals=1).axes[0])) == ["−0.2", "1.5"]
+
+
 def test_intervals_stand_in_the_order_given_with_the_first_on_top_and_their_value_beside():
     axes = a_figure().axes[0]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["mean", "cls"]

@@ -202,6 +202,31 @@ def test_headings_are_the_queries_for_what_stands_below(tmp_path: Path) -> None:
     assert found.attrs["name"] == "docs" and found.attrs["rows"] == 10 and not found.attrs["stand_in"]
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("One line.\n\n    An indented one.\n\tLast.\n", {"a": "One line. An indented one. Last."}),
+        ("If a<b and c>d then\n<div>x</div> &amp;\n", {"a": "If a<b and c>d then <div>x</div> &amp;"}),
+        ("---\nChapter one\n---\nand two\n", {"a": "Chapter one and two"}),
+        ("__init__, snake_case and *args\n[1]: a paper\n", {"a": "__init__, snake_case and *args [1]: a paper"}),
+        ("A sentence ends\nhere\n---\nand another\n", {"a": "A sentence ends here and another"}),
+        ("Title\n=====\nfirst\n\nBelow\n-----\nsecond\n### Third\nmore\n",
+         {"Title": "first", "Below": "second", "Third": "more"}),
+    ],
+)  # fmt: skip
+def test_plain_text_has_no_marks_but_those_of_headings(tmp_path: Path, content: str, expected: dict[str, str]) -> None:
+    found = load_passages(folder(tmp_path, a_txt=content, other_txt="Other."))
+    assert dict(zip(found.queries, found.texts, strict=True)) == expected | {"other": "Other."}
+
+
+def test_of_html_in_markdown_the_tags_go_and_the_words_stay(tmp_path: Path) -> None:
+    html = (
+        "<details>\n<summary>Important</summary>\n1 &lt; 2\n</details>\n\n<!-- a\nnote -->\n\n<style>\np {}\n</style>\n"
+    )
+    found = load_passages(folder(tmp_path, a_md=f"# One\n\n{html}\nAfter.\n", b_md="# Two\n\ntext\n"))
+    assert found.texts == ["Important 1 < 2 After.", "text"]
+
+
 def test_a_section_is_cut_at_two_hundred_words_and_repeated_titles_stand_once(tmp_path: Path) -> None:
     long = "# Long\n\n" + "word " * 500 + "\n\n# Twice\n\nfirst\n\n# Twice\n\nsecond\n"
     found = load_passages(folder(tmp_path, a_md=long))

@@ -53,6 +53,12 @@ def test_a_long_section_is_cut_into_chunks_that_overlap(tmp_path: Path) -> None:
     assert all(set(one) & set(other) for one, other in itertools.pairwise(found))
 
 
+@pytest.mark.parametrize("k", [0, -1])
+def test_fewer_than_one_cannot_be_asked_for(encoder: SentenceEncoder, folder: Path, k: int) -> None:
+    with pytest.raises(ValueError, match=f"k={k} is not allowed: an integer of at least 1"):
+        Index(encoder, chunks(folder)).search("anything", k)
+
+
 def test_only_what_is_new_is_encoded(encoder: SentenceEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     plain = encoder.encode
@@ -135,6 +141,17 @@ def test_the_command_answers_in_lines_of_json(folder: Path, capsys: pytest.Captu
         "account.md#Reset your password",
         "money.md#Correct an invoice",
     ]
+
+
+def test_passages_that_the_model_does_not_read_to_their_end_are_told_of_once(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["search", str(folder), "--query", "password", "--query", "invoice"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    (tmp_path / "long.csv").write_text(f"text\n{'garden ' * 400}oven\nAnother row about cars.\nA third.\n")
+    assert main(["search", str(tmp_path / "long.csv"), "--query", "oven", "--query", "cars"]) == 0
+    told = capsys.readouterr().err
+    assert told.count("warning") == 1 and "1 of 3 passages are longer than the 256 tokens" in told
 
 
 def test_queries_come_from_a_pipe_and_a_table_is_searched_by_its_column(tmp_path: Path) -> None:

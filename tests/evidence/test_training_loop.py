@@ -5,10 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +21,10 @@ from stlib.evidence.training import (
     Classify,
     Grade,
     Search,
+    _rows,
     contrastive_loss,
     cosent_loss,
+    embed,
     load_head,
     save_head,
     train,
@@ -120,6 +120,40 @@ def test_two_tasks_share_one_encoder_by_their_weights(model: SentenceTransformer
     both = copy.deepcopy(model)
     train(both, {"search": (search(), 1.0), "labels": (head, 1.0)}, steps=3, batch=6, seed=2)
     assert not torch.equal(head.head.weight, before) and not torch.equal(weights(both), weights(only))
+
+
+@pytest.mark.parametrize("name", ["model", "heads", "train", "a.b", ""])
+def test_a_task_may_have_any_name(model: SentenceTransformer, name: str) -> None:
+    task, before = Classify(TEXTS[:6], list("ababab"), model.dimension), weights(model)
+    head = task.head.weight.clone()
+    train(model, {name: (task, 1.0)}, steps=2, batch=4)
+    assert not torch.equal(before, weights(model)) and not torch.equal(head, task.head.weight)
+
+
+def test_each_text_stands_behind_the_default_prompt_as_in_use(model: SentenceTransformer) -> None:
+    model.eval()
+    bare = embed(model, TEXTS[:3])
+    model.prompts, model.default_prompt_name = {"query": "Tomatoes: "}, "query"
+    for model.include_prompt in (True, False):
+        found = embed(model, TEXTS[:3]).detach().numpy()
+        np.testing.assert_allclose(found, SentenceEncoder(model).encode(TEXTS[:3]), atol=1e-5)
+        assert abs(found - bare.detach().numpy()).max() > 1e-3
+
+
+def test_each_round_takes_all_rows_in_a_new_order() -> None:
+    """Also where there are fewer of them than a batch has room for."""
+    for n, batch in ((3, 32), (8, 4), (32, 32)):
+        turns = max(1, n // batch)
+        drawn = np.concatenate([_rows(n, batch, number, seed=1) for number in range(3 * turns)]).reshape(3, n)
+        assert np.sort(drawn).tolist() == [list(range(n))] * 3 and len({*map(tuple, drawn.tolist())}) > 1
+
+
+def test_gradients_that_others_left_are_no_part_of_the_first_step(model: SentenceTransformer) -> None:
+    clean = copy.deepcopy(model)
+    embed(model, TEXTS[:2]).sum().backward()
+    for one in (model, clean):
+        train(one, search(), steps=1, batch=4)
+    assert torch.equal(weights(model), weights(clean))
 
 
 def test_frozen_parameters_stay_as_they_are(model: SentenceTransformer) -> None:
@@ -267,56 +301,13 @@ def len_of(model: SentenceTransformer) -> int:
     return _calls[id(model)]
 
 
-def test_a_run_that_goes_on_from_its_checkpoint_ends_as_if_never_stopped(
-    model: SentenceTransformer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole, cut = copy.deepcopy(model), copy.deepcopy(model)
-    expected = train(whole, search(), steps=6, batch=4, look_every=2)
-    steps = 0
-    plain = Search.loss
-
-    def stop(task: Search, *arguments: Any) -> torch.Tensor:
-        nonlocal steps
-        steps += 1
-        if steps == 4:
-            raise KeyboardInterrupt
-        return plain(task, *arguments)
-
-    monkeypatch.setattr(Search, "loss", stop)
-    with pytest.raises(KeyboardInterrupt):
-        train(cut, search(), steps=6, batch=4, look_every=2, checkpoint=tmp_path / "run.pt")
-    fresh = copy.deepcopy(model)
-    history = train(fresh, search(), steps=6, batch=4, look_every=2, checkpoint=tmp_path / "run.pt")
-    assert torch.equal(weights(fresh), weights(whole)) and history.losses == pytest.approx(expected.losses)
-    assert [file.name for file in tmp_path.iterdir()] == ["run.pt"]
-
-
-KILLED = """
-import sys, torch
-from checkpoints import TEXTS
-from stlib import SentenceTransformer
-from stlib.evidence.training import Search, train
-torch.set_num_threads(1)
-model = SentenceTransformer.from_pretrained(sys.argv[1], pooling="mean")
-print("begins", flush=True)
-train(model, Search(TEXTS[:6], TEXTS[6:12]), steps=100_000, batch=4, look_every=1, checkpoint=sys.argv[2])
-"""
-
-
-def test_a_kill_leaves_a_whole_checkpoint(folder: Path, tmp_path: Path) -> None:
-    path = tmp_path / "run.pt"
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "support")}
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", KILLED, str(folder), str(path)], env=environment, stdout=subprocess.PIPE
-    )
-    deadline = time.monotonic() + 60
-    while not path.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.3)  # in the middle of one of the writes, more likely than not
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    saved = torch.load(path, weights_only=True)
-    assert saved["step"] == len(saved["losses"]) >= 1
+def test_a_score_that_is_no_number_is_worse_than_any(model: SentenceTransformer) -> None:
+    scores = [math.nan, 1.0, math.nan, 9.0, math.nan, 2.0]
+    looks = iter(scores)
+    history = train(model, search(), steps=6, batch=4, look_every=1, judge=lambda _: next(looks))
+    assert history.best == 4 and [score for _, score in history.scores] == pytest.approx(scores, nan_ok=True)
+    never = train(model, search(), steps=9, batch=4, look_every=1, judge=lambda _: math.nan, patience=2)
+    assert never.best == 0 and len(never.losses) == 2
 
 
 # -------------------------------------------------------------------------------------------------------- wrong input
@@ -330,6 +321,7 @@ def test_a_kill_leaves_a_whole_checkpoint(folder: Path, tmp_path: Path) -> None:
         (lambda: Search(["a", "b"], ["c", "c"]), "at least 2 different passages"),
         (lambda: Grade(["a", "b"], ["c", "d"], [1.0, 1.0]), "scores: all are 1.0"),
         (lambda: Grade(["a", "b"], ["c", "d"], [1.0]), "scores 1"),
+        (lambda: Grade(["a", "b"], ["c", "d"], [1.0, math.nan]), r"scores\[1\]: expected a number, got nan"),
         (lambda: Classify(["a", "b"], ["x", "x"], 4), "labels: all are 'x'"),
         (lambda: Classify(["a", "b"], ["x"], 4), "texts 2, labels 1"),
     ],
@@ -354,6 +346,11 @@ def test_arguments_outside_what_is_allowed_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         train(model, search(), **{"steps": 1, **wrong})
+
+
+def test_without_a_task_there_is_nothing_to_train(model: SentenceTransformer) -> None:
+    with pytest.raises(ValueError, match="tasks: expected at least 1, got none"):
+        train(model, {}, steps=1)
 
 
 # ------------------------------------------------------------------------------------------------- the head travels

@@ -11,10 +11,11 @@ from checkpoints import wrap
 
 from stlib import SentenceEncoder
 from stlib.__main__ import main
-from stlib.evidence.corpora import load_passages
+from stlib.evidence.corpora import load_pairs, load_passages
 from stlib.review import compare_command, comparison_page
 from stlib.review.candidates import Encoded, Recipe
 from stlib.review.compare import compare
+from stlib.tokens import FILES
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -106,3 +107,50 @@ def test_interrupt_leaves_the_earlier_page(
     assert capsys.readouterr().err == "\ncompare: interrupted; nothing was written\n"
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
     assert (tmp_path / "index.html").read_text() == comparison_page.GENERATOR
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "what"),
+    [
+        ("sentences", "text,label\n" + "".join(f"text {n},label {n}\n" for n in range(12)), "each stands once"),
+        ("sentences", "text,label\none,a\ntwo,a\nthree,b\n", "expected"),
+        ("pairs", "sentence1,sentence2,score,anchor\n" + "".join(f"the same,other {n},{n},x\n" for n in range(6)),
+         "at least 2"),
+    ],
+)  # fmt: skip
+def test_data_on_which_nothing_can_be_measured_are_refused_before_a_model_is_loaded(
+    kind: str, rows: str, what: str, models: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(Recipe, "load", lambda recipe: pytest.fail("loaded"))
+    (tmp_path / "few.csv").write_text(rows)
+    given = ["--passages", str(data / "p.csv"), f"--{kind}", str(tmp_path / "few.csv"), "--out", str(tmp_path / "out")]
+    assert main(["compare", str(models / "a"), *given]) == 2
+    assert f"{kind}: nothing can be measured on them: " in (said := capsys.readouterr().err) and what in said
+
+
+def test_a_folder_without_a_tokenizer_is_refused_before_another_is_loaded(
+    models: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Recipe, "load", lambda recipe: pytest.fail("loaded"))
+    broken = wrap(models / "plain", tmp_path / "broken")
+    for name in FILES:
+        (broken / name).unlink(missing_ok=True)
+    given = ["--passages", str(data / "p.csv"), "--out", str(tmp_path / "out")]
+    assert main(["compare", str(models / "a"), str(broken), *given]) == 2
+    assert "needs config.json, weights and a tokenizer" in capsys.readouterr().err
+
+
+def test_where_one_alone_stands_nothing_is_advised_and_a_pool_of_ten_is_told(
+    models: Path, data: Path, tmp_path: Path
+) -> None:
+    broken = wrap(models / "plain", tmp_path / "broken")
+    (broken / "model.safetensors").write_bytes(b"these are no weights")
+    rows = "".join(f"the word w{n},text w{n} and more\n" for n in range(9))
+    (tmp_path / "nine.csv").write_text("query,text\n" + rows)
+    found = compare([broken], passages=load_passages(tmp_path / "nine.csv"), rounds=0)
+    assert any("9 passages" in warning and "says nothing" in warning for warning in found.warnings)
+    pairs = "".join(f"a cat {n},a dog {n % 4},{n % 5}\n" for n in range(12))
+    (tmp_path / "pairs.csv").write_text("sentence1,sentence2,score\n" + pairs)
+    alone = compare([broken], pairs=load_pairs(tmp_path / "pairs.csv"), rounds=0)
+    assert alone.advice == "Nothing was compared: TF-IDF alone could be tried."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from torch.nn import functional
 
 from stlib.encoder import SentenceEncoder
+from stlib.evidence.corpora import connected_groups
 from stlib.evidence.estimate import Estimate, Floats, key_of
 from stlib.evidence.passages import Passages
 from stlib.evidence.records import measurement
@@ -36,22 +38,23 @@ LONGEST = 64
 
 @dataclass(frozen=True)
 class Split:
-    """Pairs to train on, and a pool of other passages to be judged in; linked passages stay on one side."""
+    """Pairs to train on, and a pool of other passages to be judged in; linked and equal passages stay on one side."""
 
     learn: list[int]  # queries
     held_out: Passages
 
 
 def split(passages: Passages, held_out: int = 500, seed: int = 0) -> Split:
-    """Divide the queries so that no passage that answers, or is linked to, a held-out query is trained on.
+    """Divide the queries so that no text that answers, is linked to or asks a held-out query is trained on.
 
-    ValueError: all passages hang together, so that there are no two sides.
+    ValueError: there are no two sides, since there are fewer than four queries or all hang together.
     """
-    links = [(min(own), other) for own, one in zip(passages.relevant, passages.grades, strict=True) for other in one]
-    ends = np.array(links).T
-    graph = coo_array((np.ones(len(links)), (ends[0], ends[1])), shape=(len(passages.texts),) * 2)
-    group = connected_components(graph, directed=False)[1]
-    of_query = np.array([group[min(own)] for own in passages.relevant])
+    node = pd.factorize(np.array([*passages.texts, *passages.queries], dtype=object))[0]  # equal texts are one
+    asked = node[len(passages.texts) :]
+    linked = [own | grades.keys() for own, grades in zip(passages.relevant, passages.grades, strict=True)]
+    ends = np.array([(asked[query], node[one]) for query, own in enumerate(linked) for one in own]).T
+    graph = coo_array((np.ones(ends.shape[1]), (ends[0], ends[1])), shape=(node.max() + 1,) * 2)
+    of_query = connected_components(graph, directed=False)[1][asked]
     order = np.random.default_rng(seed).permutation(np.unique(of_query))
     size = np.bincount(of_query)[order]
     held = order[np.cumsum(size) - size < min(held_out, len(of_query) // 2)]
@@ -59,7 +62,8 @@ def split(passages: Passages, held_out: int = 500, seed: int = 0) -> Split:
     judged, learn = np.flatnonzero(is_held).tolist(), np.flatnonzero(~is_held).tolist()
     if len(judged) < 2 or len(learn) < 2:
         raise ValueError(
-            "passages: all are linked to one another, so none can be held out; drop the further judgements"
+            "passages: fewer than four queries, or all are linked to one another, so none can be held out; "
+            "give more, or drop the further judgements"
         )
     return Split(np.random.default_rng(seed).permutation(learn).tolist(), chosen(passages, judged))
 
@@ -118,9 +122,8 @@ def common_labels(passages: Passages, learn: list[int], least: int = 15) -> tupl
     """Texts and labels of the passages to learn from whose label is frequent enough to be learned."""
     owns = [min(passages.relevant[query]) for query in learn]
     labels = [passages.labels[own] for own in owns]
-    rows = [
-        (passages.texts[own], label) for own, label in zip(owns, labels, strict=True) if labels.count(label) >= least
-    ]
+    often = {label for label in labels if label and labels.count(label) >= least}
+    rows = [(passages.texts[own], label) for own, label in zip(owns, labels, strict=True) if label in often]
     return [text for text, _ in rows], [label for _, label in rows]
 
 
@@ -221,12 +224,13 @@ def project(
     projection = Projection.truncation(width, width)
     head = copy.deepcopy(probe.head) if probe else torch.nn.Linear(width, 2)
     names = probe.names if probe else []
-    targets = torch.tensor([names.index(data.labels[row]) for row in drawn]) if probe else None
+    topics = [data.labels[row] for row in drawn]
+    targets = torch.tensor([names.index(topic) if topic else -100 for topic in topics]) if probe else None
 
     def loss(rows: torch.Tensor) -> torch.Tensor:
         moved = projection(other[rows])
         total = search * contrastive_loss(projection(one[rows]), moved)
-        if targets is not None:
+        if targets is not None and (targets[rows] >= 0).any():  # cross-entropy passes over −100
             total = total + labels * functional.cross_entropy(head(functional.normalize(moved, dim=1)), targets[rows])
         return total
 
@@ -251,10 +255,16 @@ def descend(
 
 
 def probe_of(data: Frozen, pairs: int, seed: int) -> Classify:
-    """Logistic regression on the frozen vectors of the passages that `project` draws with that seed."""
-    drawn = np.random.default_rng(seed).permutation(len(data.queries))[:pairs]
+    """Logistic regression on the frozen vectors of the passages that `project` draws with that seed, if labelled."""
+    drawn = labelled(data, pairs, seed)
     labels = [data.labels[row] for row in drawn]
     return classify_task([""] * len(labels), labels, data.passages[drawn], seed)
+
+
+def labelled(data: Frozen, pairs: int, seed: int) -> list[int]:
+    """The rows with a label among those that `project` draws."""
+    drawn = np.random.default_rng(seed).permutation(len(data.queries))[:pairs].tolist()
+    return [row for row in drawn if data.labels[row]]
 
 
 def gain_in_search(data: Frozen, trained: Trained | None = None) -> Estimate:
@@ -265,12 +275,11 @@ def gain_in_search(data: Frozen, trained: Trained | None = None) -> Estimate:
 
 
 def gains(data: Frozen, sizes: Sequence[int], seeds: Sequence[int] = (0, 1, 2)) -> dict[int, Estimate]:
-    """After − before, over queries and seeds, for each number of pairs that there is."""
-    before = gain_in_search(data)
+    """After − before, over queries and seeds, for each size that there is; where there is none, for all pairs."""
+    before, there = gain_in_search(data), len(data.queries)
     return {
         size: Estimate.over([gain_in_search(data, project(data, size, seed)) - before for seed in seeds])
-        for size in sizes
-        if size <= len(data.queries)
+        for size in [size for size in sizes if size <= there] or [there]
     }
 
 
@@ -302,18 +311,21 @@ def gain_on_pairs(
 ) -> Estimate | None:
     """`pair_score` of graded pairs behind a projection that learned the order of others (CoSENT), after − before.
 
-    Half of the anchors (or of the groups of pairs that share a sentence) is trained on, the other half judged, over it
-    and over the seeds of the batches. `None` where a half holds fewer than two grades or groups, or where order is
+    Half of the groups of pairs that share an anchor or a sentence is trained on, the other half judged, over it and
+    over the seeds of the batches. `None` where a half holds fewer than two grades or groups, or where order is
     judged within anchors and only one of the other half has two grades.
     """
     texts, codes = distinct(pairs)
     sides = encoded(encoder, texts)[codes]  # [2, n, D]
-    groups = pairs["anchor"].to_numpy()
+    anchors = pd.DataFrame({"sentence1": pairs["sentence1"], "sentence2": "\0" + pairs["anchor"].astype(str)})
+    groups = connected_groups(pd.concat([pairs[["sentence1", "sentence2"]], anchors]))[: len(pairs)]  # linked by either
     learn = split_groups(groups, seed) if len(set(groups)) >= 4 else np.zeros(len(pairs), dtype=bool)
     held = pairs[~learn]
     ordered = int(held.groupby("anchor")["score"].nunique().gt(1).sum())
     alone = ordered == 1 and pair_score_name(held) == "order accuracy"
-    if alone or min(pairs.loc[learn, "score"].nunique(), held["score"].nunique()) < 2:
+    owners = held.groupby("score")["anchor"].agg(["nunique", "first"])  # an interval leaves out each anchor in turn
+    least = len(owners) - max(Counter(owners.loc[owners["nunique"] == 1, "first"]).values(), default=0)
+    if alone or min(pairs.loc[learn, "score"].nunique(), least) < 2:
         return None
     one, other = (torch.from_numpy(side[learn]) for side in sides)
     scores = torch.tensor(pairs.loc[learn, "score"].to_numpy(), dtype=torch.float32)
@@ -359,21 +371,25 @@ class TwoTasks:
 def two_tasks(
     data: Frozen, pairs: int, weights: Sequence[float] = (0.3, 1.0), seeds: Sequence[int] = (0, 1, 2)
 ) -> TwoTasks | None:
-    """One projection for search and for labels, against one for each; `None` where the passages have no labels."""
-    if len(set(data.labels) - {""}) < 2:
+    """One projection for search and for labels, against one for each; unlabelled passages are not asked for theirs.
+
+    `None` where a seed draws fewer than two labels, or fewer than two held-out passages have one.
+    """
+    held = [row for row, label in enumerate(data.sides.held_out.labels) if label]
+    if len(held) < 2 or any(len({data.labels[row] for row in labelled(data, pairs, seed)}) < 2 for seed in seeds):
         return None
-    right = data.sides.held_out.labels
+    right, judges = [data.sides.held_out.labels[row] for row in held], data.held_passages[held]
     runs: dict[Any, list[Estimate]] = {}
     for seed in seeds:
         probe = probe_of(data, pairs, seed)
         alone = gain_in_search(data, project(data, pairs, seed))
         classifier = project(data, pairs, seed, search=0.0, labels=1.0, probe=probe)
-        classified = accuracy(classifier.predict(data.held_passages), right)
-        runs.setdefault("probe", []).append(accuracy(probe.predict(data.held_passages), right) - classified)
+        classified = accuracy(classifier.predict(judges), right)
+        runs.setdefault("probe", []).append(accuracy(probe.predict(judges), right) - classified)
         for weight in weights:
             joint = project(data, pairs, seed, labels=weight, probe=probe)
             runs.setdefault(("search", weight), []).append(gain_in_search(data, joint) - alone)
-            judged = accuracy(joint.predict(data.held_passages), right)
+            judged = accuracy(joint.predict(judges), right)
             runs.setdefault(("labels", weight), []).append(judged - classified)
     found = {name: Estimate.over(one) for name, one in runs.items()}
     return TwoTasks(
