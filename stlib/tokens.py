@@ -14,7 +14,7 @@ from stlib.files import as_value_error, warn
 TRUNCATION = ("warn", "error", "ignore")
 # Texts are turned into ids this many at a time: the tokenizer's own objects are fifty times as large as the ids.
 _TEXTS_AT_ONCE = 2048
-_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
+FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
 
 
 def load_tokenizer(folder: Path, *, lower_case: bool = False) -> Any:
@@ -28,9 +28,9 @@ def load_tokenizer(folder: Path, *, lower_case: bool = False) -> Any:
     """
     from transformers import AutoTokenizer
 
-    found = [name for name in _FILES if (folder / name).is_file()]
+    found = [name for name in FILES if (folder / name).is_file()]
     if not found:  # transformers would make up an empty one
-        raise ValueError(f"{folder} holds no tokenizer: none of {', '.join(_FILES)}")
+        raise ValueError(f"{folder} holds no tokenizer: none of {', '.join(FILES)}")
     with as_value_error(f"{folder}: its tokenizer, {found[0]} cannot be read"):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     if lower_case and "Lowercase()" not in str(tokenizer.backend_tokenizer.normalizer):  # there already, once saved

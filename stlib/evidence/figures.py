@@ -40,6 +40,8 @@ SHADES = LinearSegmentedColormap.from_list("shades", [shade(0), shade(1)], N=64)
 """White to dark blue, as in the drawings: even in lightness, so grey keeps it."""
 MOST_LABELS = 12
 """More than this many labels cannot be told apart: the rarer ones share one, and cells carry no numbers."""
+COLUMN = 24
+"""So many letters of a column's name are shown."""
 _DPI = 200
 
 
@@ -108,8 +110,9 @@ def heatmap(
 ) -> Figure:
     """A matrix `[n, m]`, dark where it is high. Few cells carry their numbers.
 
-    labels: of the rows; columns: of the columns (`labels` where the matrix is square). limits: of the scale; without
-    them it spans the values off the diagonal, rounded outwards to a tenth. diagonal: False leaves it out.
+    labels: of the rows; columns: of the columns (where the matrix is square, `labels`, or their numbers if one would
+    be cut). limits: of the scale; without them it spans the values off the diagonal, rounded outwards to a tenth.
+    diagonal: False leaves it out.
     """
     matrix = np.asarray(matrix, dtype=float)
     rows, across = matrix.shape
@@ -119,12 +122,16 @@ def heatmap(
         limits = np.floor(10 * others.min() + 1e-9) / 10, np.ceil(10 * others.max() - 1e-9) / 10
     if columns is None and rows == across:
         columns = labels
+        if max((len(str(text)) for text in labels or ()), default=0) > COLUMN:
+            labels = [f"{number}. {text}" for number, text in enumerate(labels or (), start=1)]
+            columns = range(1, across + 1)
     annotate = max(rows, across) <= MOST_LABELS if annotate is None else annotate
-    row_names, column_names = [label(text) for text in labels or ()], [label(text, 24) for text in columns or ()]
+    row_names, column_names = [label(text) for text in labels or ()], [label(text, COLUMN) for text in columns or ()]
     if ax is None:
         beside, below = (max(map(len, names), default=0) for names in (row_names, column_names))
         cell = 0.44 if annotate else min(0.3, 4.2 / max(rows, across))
-        _, ax = plt.subplots(figsize=(1.6 + 0.075 * beside + cell * across, 0.7 + 0.055 * below + cell * rows))
+        height = max(2.0, 0.7 + 0.055 * below + cell * rows)  # lower, the name of the scale finds no room
+        _, ax = plt.subplots(figsize=(1.6 + 0.075 * beside + cell * across, height))
     sns.heatmap(
         matrix,
         ax=ax,
@@ -159,10 +166,14 @@ def interval_plot(
     level: float = 0.95,
     reference: float | None = None,
     margin: float | None = None,
+    decimals: int | None = None,
     title: str = "",
     ax: Axes | None = None,
 ) -> Figure:
-    """Estimates with their intervals, one a row, first on top; a line at `reference`, a band of ± `margin` about it."""
+    """Estimates with their intervals, one a row, first on top; a line at `reference`, a band of ± `margin` about it.
+
+    decimals: of the values; by default one, and two where all are below 2. Panels of one unit are given the same.
+    """
     if ax is None:
         _, ax = plt.subplots(figsize=(7.0, 0.9 + 0.38 * len(estimates)))
     if reference is not None:
@@ -174,7 +185,8 @@ def interval_plot(
     lows, highs = np.array([one.interval(level) for one in estimates.values()]).T
     ax.hlines(rows, lows, highs, color=BLUE, linewidth=2.4)
     ax.plot(values, rows, "o", color=BLUE, markersize=6.5, markeredgecolor="white")
-    decimals = 2 if np.abs(values).max() < 2 else 1
+    if decimals is None:
+        decimals = 2 if np.abs(values).max() < 2 else 1
     beside: Any = ("axes fraction", "data")
     for row, value in enumerate(values):
         shown = f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−")  # as on the axis
@@ -197,16 +209,16 @@ def scatter_by_label(
 ) -> Figure:
     """Points `[n, 2]`, a marker and a colour for each label, whose name stands in the middle of its points.
 
-    names: False where another panel names them already. Without `xlabel` and `ylabel` the axes carry no numbers, as
-    those of t-SNE mean nothing.
+    names: False where another panel names them already, or a legend does, for which each carries its label. Without
+    `xlabel` and `ylabel` the axes carry no numbers, as those of t-SNE mean nothing.
     """
     points, groups = np.asarray(points, dtype=float), grouped(labels)
     if ax is None:
         _, ax = plt.subplots(figsize=(7.0, 4.6))
     texts = []
     for name, (chosen, marker, colour) in looks(groups).items():
-        look = {"color": colour, "edgecolors": "white", "linewidths": 0.4}
-        ax.scatter(points[chosen, 0], points[chosen, 1], s=MARKERS[marker], marker=marker, **look)  # type: ignore[arg-type]
+        look: Any = {"color": colour, "edgecolors": "white", "linewidths": 0.4, "label": label(name, 24)}
+        ax.scatter(points[chosen, 0], points[chosen, 1], s=MARKERS[marker], marker=marker, **look)
         x, y = np.median(points[chosen], axis=0)
         texts += [_named(ax, x, y, label(name, 24), "black", ha="center", va="center")] if names else []
     if not (xlabel or ylabel):

@@ -67,6 +67,7 @@ def results(tmp_path: Path) -> Path:
         ("minus minilm 02_pool_the_tokens in-the-lab.value", 1.0),
         ("figures/02 by mode.mean", None),
         ("figures/02 by_mode", None),
+        ("percent minilm 02_pool_the_tokens in-the-lab.value", -100.0),
     ],
 )
 def test_a_source_leads_to_what_was_recorded(results: Path, source: str, value: float | None) -> None:

@@ -124,14 +124,14 @@ def resolve(source: str, results: Path) -> float:
 
     "RUN LESSON CLAIM.FIELD" with value, low, high or units: a claim in evidence/RUN/LESSON.json or of its lab;
     "FILE PATH": a dotted path in FILE.json, numbers being places in a list. "minus" before either turns the sign, for
-    what the prose calls a loss. ValueError: no such source.
+    what the prose calls a loss, and "percent" makes points of a share. ValueError: no such source.
     """
     parts = source.split()
-    sign = -1 if parts[0] == "minus" else 1
-    parts = parts[1:] if sign < 0 else parts
+    factor = {"minus": -1, "percent": 100}.get(parts[0], 1)
+    parts = parts[1:] if factor != 1 else parts
     try:
         if len(parts) == 3:
-            return sign * _of_claim(*parts, results)
+            return factor * _of_claim(*parts, results)
         file, path = parts
         found = json.loads((results / f"{file}.json").read_text(encoding="utf-8"))
         while path:
@@ -142,7 +142,7 @@ def resolve(source: str, results: Path) -> float:
                 name = next(n for n in _beginnings(path) if n in found)  # the longest, since names may hold dots
                 found = found[name]
             path = path[len(name) + 1 :]
-        return sign * float(found)
+        return factor * float(found)
     except (OSError, LookupError, StopIteration, TypeError, ValueError) as error:
         raise ValueError(f"{source!r} is not to be found in results/ ({type(error).__name__}: {error})") from error
 

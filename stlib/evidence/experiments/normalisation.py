@@ -107,7 +107,8 @@ def in_fifths(encoder: SentenceEncoder, passages: Passages) -> dict[str, Estimat
     """
     order = np.argsort(tokens(encoder, passages.texts), kind="stable")
     mixed = np.random.default_rng(0).permutation(len(order))
-    return {"of one length": _lost_in(encoder, passages, order), "of all lengths": _lost_in(encoder, passages, mixed)}
+    pools = {"pools of one length": order, "pools of all lengths": mixed}
+    return {name: _lost_in(encoder, passages, rows) for name, rows in pools.items()}
 
 
 def _lost_in(encoder: SentenceEncoder, passages: Passages, order: np.ndarray) -> Estimate:

@@ -94,7 +94,7 @@ class Search:
         for rows in self.halves():
             (part,) = self.found(fit(rows), bytes_each).parts
             values[~rows], key = part.pseudo[~rows], part.key
-        return Estimate.of(values, "query", key)
+        return Estimate.of(values, "query", key, most=100)
 
 
 def project(layer: Projection | None, vectors: Floats) -> Floats:

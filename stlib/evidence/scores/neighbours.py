@@ -46,6 +46,8 @@ def neighbour_accuracy(vectors: ArrayLike, labels: ArrayLike, k: int = 5, metric
     codes = label_codes(labels)
     if k < 1:
         raise ValueError(f"k: expected at least 1, got {k}")
+    if np.bincount(codes).max() < 2:
+        raise ValueError("labels: expected a label with at least two sentences, each stands once")
     nearest = neighbours(vectors, k + 1, metric)  # one more, to move up where a neighbour is deleted
     same = codes[nearest] == codes[:, None]
     hits = same[:, :k].sum(axis=1)
