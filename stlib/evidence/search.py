@@ -159,7 +159,7 @@ def main(args: argparse.Namespace) -> int:
         told = f"{long:,} of {len(index.texts):,} passages are longer than the {limit} tokens that the model reads"
         print(f"warning: {told}; what lies beyond is found by its words alone", file=sys.stderr)
     for query in args.query or _typed():
-        found = index.search(query, args.top)
+        found = index.search(query.encode("utf-8", "replace").decode(), args.top)  # a byte that is no text is a "?"
         if args.json:
             print(json.dumps({"query": query, "found": [asdict(one) for one in found]}, ensure_ascii=False), flush=True)
         else:

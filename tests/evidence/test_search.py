@@ -185,3 +185,8 @@ def test_what_cannot_be_searched_is_refused(
     (tmp_path / "one.csv").write_text("text\nonly one\n")
     assert main(["search", *arguments, "--query", "x"]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_byte_that_is_no_text_does_not_end_the_search(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search", str(folder), "--query", "invoice \udce9", "--query", "invoice", "--top", "1"]) == 0
+    assert capsys.readouterr().out.count("1. ") == 2
