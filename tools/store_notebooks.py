@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 import papermill
+from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -31,6 +32,7 @@ def clean(notebook: nbformat.NotebookNode) -> None:
         tags = [tag for tag in cell.metadata.get("tags", []) if tag != "injected-parameters"]
         cell.metadata = {"tags": tags} if tags else {}
         cell["id"] = f"cell-{number:02d}"
+        CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, number)  # two lines may have come a moment apart
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(WIDGET, None)
             text = str(output.get("text", "")) + str(output.get("data", {}).get("text/html", ""))
