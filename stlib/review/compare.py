@@ -266,8 +266,8 @@ def _tried(
             continue
         standing[name] = candidate
         for kind, tried in scores.items():
-            if tried is not None:
-                found[kind][name] = tried
+            if tried is not None:  # two that do the same on every text are one: their difference is 0 for certain
+                found[kind][name] = next((other for other in found[kind].values() if other.same(tried)), tried)
         values = ", ".join(
             f"{tasks[kind].measure} {tried.estimate.value:.1f}" for kind, tried in scores.items() if tried
         )

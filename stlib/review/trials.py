@@ -46,6 +46,14 @@ class Tried:
     estimate: Estimate
     detail: Any
 
+    def same(self, other: Tried) -> bool:
+        """Whether the two did the same on every text, and not only scored the same."""
+        if self.detail is None or other.detail is None:
+            return False
+        return all(
+            map(np.array_equal, *(one if isinstance(one, tuple) else (one,) for one in (self.detail, other.detail)))
+        )
+
 
 class Search:
     """Queries and passages: the share of a query's relevant passages among its ten nearest."""
@@ -110,7 +118,8 @@ class Neighbours:
     def run(self, candidate: Candidate) -> Tried | None:
         if not hasattr(candidate, "place"):
             return None
-        return Tried(neighbour_accuracy(candidate.place(self.texts), self.data["label"]), None)
+        vectors = candidate.place(self.texts)
+        return Tried(neighbour_accuracy(vectors, self.data["label"]), vectors)
 
     def columns(self) -> dict[str, Sequence[object]]:
         return _columns(self.texts, {"label": self.data["label"].tolist()})

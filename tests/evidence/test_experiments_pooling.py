@@ -60,9 +60,9 @@ def paired(error: float, seed: int = 0, common: float = 0.0) -> dict[str, np.nda
     return vectors | {f"text {n}": row + shift for n, row in enumerate(other)}
 
 
-@pytest.mark.parametrize(("cls", "verdict"), [(4.0, "holds"), (0.3, "does not hold")])
-def test_mean_beats_cls_only_where_it_finds_more(given: Any, cls: float, verdict: str) -> None:
-    encoder = given(mean=paired(0.3), cls=paired(cls), other=paired(2.0))
+@pytest.mark.parametrize(("mean", "cls", "verdict"), [(0.3, 4.0, "holds"), (4.0, 0.3, "does not hold")])
+def test_mean_beats_cls_only_where_it_finds_more(given: Any, mean: float, cls: float, verdict: str) -> None:
+    encoder = given(mean=paired(mean), cls=paired(cls), other=paired(2.0))
     assert Claim.decide("mean-beats-cls", pooling.mean_minus_cls(encoder, PASSAGES)).verdict == verdict
 
 
