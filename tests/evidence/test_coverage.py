@@ -127,7 +127,7 @@ def test_paired_difference_of_recall() -> None:
     covers(difference, difference(np.random.default_rng(2), 40_000).value)
 
 
-@pytest.mark.parametrize(("units", "rare"), [(10, 0.01), (20, 0.05), (30, 0.02), (100, 0.01), (1000, 0.001)])
+@pytest.mark.parametrize(("units", "rare"), [(10, 0.01), (20, 0.05), (30, 0.02), (100, 0.01)])
 def test_units_that_nearly_all_agree(units: int, rare: float) -> None:
     """Samples in which all do have no variance, and would say that the truth is what they have seen, to the digit."""
     relevant = [{0}] * units
