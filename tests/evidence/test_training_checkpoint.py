@@ -8,43 +8,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from checkpoints import TEXTS, build
+from checkpoints import TEXTS
+from small_training import search, weights
 
 from stlib import SentenceTransformer
 from stlib.evidence.training import Classify, Search, train
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """So small a model loses time to threads that wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(build("bert", tmp_path_factory.mktemp("training") / "bert"))
-
-
-@pytest.fixture
-def model(folder: Path, recwarn: pytest.WarningsRecorder) -> SentenceTransformer:
-    return SentenceTransformer.from_pretrained(folder, pooling="mean")
-
-
-def search() -> Search:
-    return Search(TEXTS[:6], TEXTS[6:12])
-
-
-def weights(model: SentenceTransformer) -> torch.Tensor:
-    return torch.cat([weight.detach().flatten() for weight in model.parameters()])
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_a_run_that_goes_on_from_its_checkpoint_ends_as_if_never_stopped(

@@ -7,14 +7,15 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from checkpoints import TEXTS, build
+from checkpoints import TEXTS
+from small_training import search, weights
 
 from stlib import SentenceEncoder, SentenceTransformer
 from stlib.evidence.training import (
@@ -30,32 +31,7 @@ from stlib.evidence.training import (
     train,
 )
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """So small a model loses time to threads that wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(build("bert", tmp_path_factory.mktemp("training") / "bert"))
-
-
-@pytest.fixture
-def model(folder: Path, recwarn: pytest.WarningsRecorder) -> SentenceTransformer:
-    return SentenceTransformer.from_pretrained(folder, pooling="mean")
-
-
-def search() -> Search:
-    return Search(TEXTS[:6], TEXTS[6:12])
-
-
-def weights(model: SentenceTransformer) -> torch.Tensor:
-    return torch.cat([weight.detach().flatten() for weight in model.parameters()])
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # ------------------------------------------------------------------------------------------------------------- losses

@@ -30,7 +30,7 @@ def mpnet(passages: Passages, model: str) -> Estimate | None:
     except FileNotFoundError:
         return None
     same = found["passages"]["sha256"] == passages.attrs["sha256"] and len(found["values"]) == len(passages.queries)
-    if not same or Path(found.get("model", "unknown")).name in model:
+    if not same or Path(found["model"]).name in model:
         return None
     return Estimate.of(found["values"], "query", key_of(sorted(one) for one in passages.relevant))
 
