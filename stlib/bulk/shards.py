@@ -123,7 +123,7 @@ def clear(shards: Sequence[Shard]) -> None:
 
 def _is_left(files: Any, path: str, process: int, where: str) -> bool:
     """Whether its process is dead; of one elsewhere, whether it has not grown for a day."""
-    import psutil  # ipykernel needs it as well
+    import psutil
 
     if where == _here():
         return not psutil.pid_exists(process)

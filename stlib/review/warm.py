@@ -126,7 +126,7 @@ def _become(client: socket.socket) -> None:
 def _end_with(client: socket.socket) -> None:
     """Ends this process, and what it started, as soon as the client is gone."""
     client.recv(1)  # it says no more
-    import psutil  # ipykernel needs it as well
+    import psutil
 
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
